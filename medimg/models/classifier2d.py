@@ -23,8 +23,8 @@ class Pool(nn.Module):
     Parameters
     ----------
     kind : {"average", "max", "average_max", "gem"}
-        ``gem`` is the generalised mean ``mean(x ** p) ** (1 / p)`` of non-negative features with a learned exponent
-        (Radenovic et al., 2019): between the average and the maximum. ``average_max`` joins both.
+        ``gem`` is the generalised mean ``mean(x ** p) ** (1 / p)`` of non-negative features with a learned
+        exponent (Radenovic et al., 2019): between the average and the maximum. ``average_max`` joins both.
     """
 
     def __init__(self, kind: Pooling) -> None:
@@ -50,7 +50,9 @@ class Pool(nn.Module):
 
 
 class Classifier2d(nn.Module):
-    """EfficientNet-Lite0 with a linear output; ``net.encoder.load_pretrained()`` fills it with ImageNet weights.
+    """EfficientNet-Lite0 with a linear output.
+
+    ``net.encoder.load_pretrained()`` fills the encoder with ImageNet weights.
 
     Parameters
     ----------
@@ -86,9 +88,7 @@ class Classifier2d(nn.Module):
         super().__init__()
         unknown = [stride for stride in levels if stride not in LEVEL_STRIDES]
         if unknown:
-            raise ConfigError(
-                "unknown feature level", where="levels", got=unknown, expected=list(LEVEL_STRIDES)
-            )
+            raise ConfigError("unknown feature level", where="levels", got=unknown, expected=list(LEVEL_STRIDES))
         self.encoder = EfficientNetLite0(in_channels=in_channels, momentum=momentum)
         self.levels = tuple(LEVEL_STRIDES.index(stride) for stride in levels)
         widths = [self.encoder.head_channels, *(self.encoder.channels[level] for level in self.levels)]
@@ -104,9 +104,7 @@ class Classifier2d(nn.Module):
         check_multiple(x)
         features = self.encoder.features(x)
         maps = [self.encoder.head_features(features[-1])]
-        maps += [
-            torch.relu(norm(features[level])) for level, norm in zip(self.levels, self.norms, strict=True)
-        ]
+        maps += [torch.relu(norm(features[level])) for level, norm in zip(self.levels, self.norms, strict=True)]
         return torch.cat([pool(each) for pool, each in zip(self.pools, maps, strict=True)], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -126,4 +124,5 @@ class Classifier2d(nn.Module):
         ConfigError
             Y or X is not a multiple of 32.
         """
-        return self.output(self.dropout(self.pooled(x)))
+        logits: Tensor = self.output(self.dropout(self.pooled(x)))
+        return logits

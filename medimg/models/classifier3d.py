@@ -25,7 +25,9 @@ class VolumeClassifier(nn.Module):
     in_channels, out_channels : int
         Channels of the scan; outputs (classes, or thresholds of an ordinal grade).
     channels : sequence of int
-        Width of every level, the finest first; each level but the first halves the grid.
+        Width of every level, the finest first; each level after the first halves the grid.
+    stem_stride : int
+        Stride of the first convolution; 2 costs an eighth of 1.
     pooled_levels : int
         How many levels, counted from the coarsest, the head pools.
     dropout : float
@@ -51,6 +53,7 @@ class VolumeClassifier(nn.Module):
         in_channels: int,
         out_channels: int,
         channels: Sequence[int] = (16, 32, 64, 128),
+        stem_stride: int = 1,
         pooled_levels: int = 2,
         dropout: float = 0.3,
     ) -> None:
@@ -63,12 +66,12 @@ class VolumeClassifier(nn.Module):
                 expected=f"1 to {len(channels)}",
             )
         self.channels = tuple(channels)
-        self.strides_zyx = tuple((2**i,) * 3 for i in range(len(channels)))
+        self.strides_zyx = tuple((stem_stride * 2**i,) * 3 for i in range(len(channels)))
         self.divisor = self.strides_zyx[-1]
         self.pooled_levels = pooled_levels
         widths = (in_channels, *channels)
         self.encoder = nn.ModuleList(
-            ConvBlock(3, widths[i], widths[i + 1], (3,) * 3, (1 if i == 0 else 2,) * 3)
+            ConvBlock(3, widths[i], widths[i + 1], (3,) * 3, (stem_stride if i == 0 else 2,) * 3)
             for i in range(len(channels))
         )
         self.dropout = nn.Dropout(dropout)
@@ -85,8 +88,6 @@ class VolumeClassifier(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return logits B K for x of B C Z Y X."""
         pooled = [
-            pool
-            for f in self.features(x)[-self.pooled_levels :]
-            for pool in (f.mean((2, 3, 4)), f.amax((2, 3, 4)))
+            pool for f in self.features(x)[-self.pooled_levels :] for pool in (f.mean((2, 3, 4)), f.amax((2, 3, 4)))
         ]
         return self.head(self.dropout(torch.cat(pooled, dim=1)))

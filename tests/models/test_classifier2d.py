@@ -26,9 +26,7 @@ def test_gem_lies_between_average_and_maximum() -> None:
 
 def test_average_max_joins_both() -> None:
     x = torch.rand(2, 3, 5, 5)
-    torch.testing.assert_close(
-        Pool("average_max")(x), torch.cat((x.mean(dim=(2, 3)), x.amax(dim=(2, 3))), dim=1)
-    )
+    torch.testing.assert_close(Pool("average_max")(x), torch.cat((x.mean(dim=(2, 3)), x.amax(dim=(2, 3))), dim=1))
 
 
 def test_unknown_choices_are_refused() -> None:

@@ -14,7 +14,8 @@ def test_logits_of_any_size(size: tuple[int, int, int]) -> None:
 
 
 def test_features_have_the_stated_strides() -> None:
-    net = VolumeClassifier(1, 2, channels=(4, 8, 8)).eval()
+    net = VolumeClassifier(1, 2, channels=(4, 8, 8), stem_stride=2).eval()
+    assert net.strides_zyx == ((2, 2, 2), (4, 4, 4), (8, 8, 8))
     for f, width, stride in zip(net.features(torch.randn(1, 1, 16, 16, 16)), net.channels, net.strides_zyx):
         assert f.shape == (1, width, *(16 // s for s in stride))
 

@@ -64,9 +64,7 @@ def test_installed_weights_recognise_a_picture() -> None:
     assert int(logits.argmax()) in {281, 282, 285}, "tabby, tiger cat or Egyptian cat"
 
 
-def test_safetensors_round_trip_with_another_number_of_channels(
-    encoder: EfficientNetLite0, tmp_path: Path
-) -> None:
+def test_safetensors_round_trip_with_another_number_of_channels(encoder: EfficientNetLite0, tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     save_file({name: tensor.contiguous() for name, tensor in encoder.state_dict().items()}, file)
     grey = EfficientNetLite0(in_channels=1, head=False)

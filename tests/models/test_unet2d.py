@@ -32,16 +32,32 @@ def test_wrong_decoder_or_size_is_refused() -> None:
 
 def test_onnx_export_with_free_sizes_agrees(tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     net = UNet2d(out_channels=2, decoder_channels=(16, 16, 8, 8)).eval()
     file = tmp_path / "net.onnx"
-    sizes = {0: torch.export.Dim("batch"), 2: 32 * torch.export.Dim("y"), 3: 32 * torch.export.Dim("x")}
+    # The older exporter: the newer one takes half a minute for this network, too long for a unit test.
     torch.onnx.export(
-        net, (torch.randn(2, 3, 64, 96),), file, dynamo=True, dynamic_shapes=(sizes,), verbose=False
+        net,
+        (torch.randn(2, 3, 64, 96),),
+        file,
+        dynamo=False,
+        input_names=["x"],
+        dynamic_axes={"x": {0: "batch", 2: "y", 3: "x"}},
     )
-    session = onnxruntime.InferenceSession(file)
     x = torch.randn(3, 3, 96, 64)
-    (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    (found,) = onnxruntime.InferenceSession(file).run(None, {"x": x.numpy()})
     with torch.no_grad():
-        np.testing.assert_allclose(found, net(x).numpy(), atol=1e-4)
+        np.testing.assert_allclose(found, net(x).numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_float32_detour_of_slow_convolutions_keeps_the_result() -> None:
+    """Under CPU autocast some depthwise convolutions train in float32: same logits within bfloat16's precision."""
+    torch.manual_seed(0)
+    net = UNet2d(out_channels=1, decoder_channels=(16, 16, 16, 16), momentum=0.0)
+    x = torch.randn(4, 3, 64, 64)
+    expected = net(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = net(x)
+    assert found.dtype == torch.bfloat16
+    difference = (found.float() - expected).detach().abs().mean() / expected.detach().abs().mean()
+    assert float(difference) < 0.1

@@ -1,0 +1,104 @@
+"""Who belongs to which group on which axis. Every case is in exactly one group of every axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from medimg.errors import InputError
+from medimg.evaluation.protocol import Axis, Protocol
+from medimg.evaluation.tables import DECLINED, UNKNOWN
+
+LAST = (UNKNOWN, DECLINED)
+"""Rows that stand at the end of an axis, whatever their name."""
+
+
+def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
+    """Return the checked case table with one column per axis and the integer column ``patient``.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        From :func:`medimg.evaluation.tables.check_cases`.
+    subjects : DataFrame
+        From :func:`medimg.evaluation.tables.check_subjects`.
+    protocol : Protocol
+        Gives axes and age bands.
+
+    Notes
+    -----
+    The age at the examination (column ``age`` of the cases) goes before the age in the table of subjects.
+    """
+    table = cases.copy()
+    person = subjects.loc[table["subject_id"]]
+    table["patient"] = np.searchsorted(subjects.index.to_numpy(), table["subject_id"].to_numpy())
+    age = table["age"].to_numpy()
+    age = np.where(np.isnan(age), person["age"].to_numpy(), age)
+    columns: dict[Axis, NDArray[Any]] = {
+        "ancestry": person["ancestry"].to_numpy(),
+        "sex": person["sex"].to_numpy(),
+        "age_band": np.array([age_band(value, protocol.age_bands) for value in age], dtype=object),
+        "site": table["site_id"].to_numpy(),
+        "scanner": table["scanner"].to_numpy(),
+    }
+    for axis in protocol.axes:
+        table[f"axis_{axis}"] = columns[axis]
+    return table
+
+
+def age_band(age: float, bands: Sequence[int]) -> str:
+    """Return the name of the band that holds an age in years.
+
+    >>> age_band(64.9, (0, 18, 65)), age_band(70, (0, 18, 65)), age_band(float("nan"), (0, 18))
+    ('18-64', '65+', 'unknown')
+    """
+    if np.isnan(age) or age < bands[0]:
+        return UNKNOWN
+    index = int(np.searchsorted(bands, age, side="right")) - 1
+    if index == len(bands) - 1:
+        return f"{bands[index]}+"
+    return f"{bands[index]}-{bands[index + 1] - 1}"
+
+
+def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[str]:
+    """Return the values of an axis in the order of printing: by name, never by performance, unknown last.
+
+    Ancestry always has ``unknown`` and ``declined``, and every group that the protocol expects.
+    """
+    values = set(cases[f"axis_{axis}"])
+    if axis == "ancestry":
+        values |= {*LAST, *protocol.expected_ancestries}
+    if axis == "age_band":
+        order = [age_band(lower, protocol.age_bands) for lower in protocol.age_bands]
+        named = [value for value in order if value in values]
+    else:
+        named = sorted(values - set(LAST))
+    return named + [value for value in LAST if value in values]
+
+
+def reference_of(axis: Axis, value: str, cases: pd.DataFrame, protocol: Protocol) -> tuple[str, pd.Series]:
+    """Return the name of a group's reference and the mask of its cases.
+
+    Raises
+    ------
+    InputError
+        Where the declared reference group has no case: a gap to nobody is no gap.
+    """
+    column = cases[f"axis_{axis}"]
+    reference_axis, _, reference_value = protocol.reference.partition("=")
+    if reference_axis != axis:
+        return "rest", column != value
+    chosen = column == reference_value
+    if not chosen.any():
+        raise InputError(
+            "The declared reference group has no case in the test set.",
+            where="evaluation.reference",
+            got=protocol.reference,
+            expected=f"one of {', '.join(sorted(set(column)))}",
+            fix="declare a reference that was tested, or 'rest'",
+        )
+    return reference_value, chosen

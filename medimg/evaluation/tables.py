@@ -1,0 +1,237 @@
+"""Columns of the evaluation tables, and the check that a table keeps to them.
+
+``cases``: one row per image and target. ``lesions``: one row per true lesion and per mark. ``subjects``: one row per
+person. ``pixel_scores``: one row per image, target and filled score bin. Missing numbers are NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from medimg.errors import InputError
+
+KEYS = ("case_id", "subject_id", "site_id", "scanner", "target", "task", "status", "reason")
+CLASSIFICATION = ("truth", "score", "predicted", "grade_true", "grade_pred")
+SEGMENTATION = ("dice", "nsd", "hd95_mm", "hd95_px", "volume_true_ml", "volume_pred_ml")
+SEGMENTATION_PX = ("area_true_px", "area_pred_px")
+EMPTY = ("truth_empty", "pred_empty")
+DETECTION = ("n_lesions", "n_hit", "n_false_positives", "truth", "score", "predicted")
+CASE_NUMBERS = tuple(dict.fromkeys((*CLASSIFICATION, *SEGMENTATION, *SEGMENTATION_PX, *EMPTY, *DETECTION, "age")))
+"""Every number of the case table, all float64; ``truth_empty`` and ``pred_empty`` are 0 or 1."""
+
+LESION_TEXTS = ("case_id", "subject_id", "site_id", "target", "kind")
+LESION_NUMBERS = ("score", "iou", "size_mm", "size_px", "matched")
+LESION_KINDS = ("truth", "detection", "duplicate")
+"""``duplicate``: a mark on a lesion that was hit already, where the protocol ignores those."""
+
+PIXEL_COLUMNS = ("case_id", "subject_id", "target", "bin", "n_positive", "n_negative")
+
+ANCESTRY_SOURCES = (
+    "self_report",
+    "proxy_report",
+    "clinician_observed",
+    "administrative",
+    "genetic",
+    "legacy_unknown",
+    "synthetic",
+)
+UNKNOWN, DECLINED = "unknown", "declined"
+_UNKNOWN = {"", "unk", "unknown", "nan", "none", "null", "na", "n/a", "not recorded", "not stated"}
+_DECLINED = {"asku", "declined", "refused", "prefer not to say"}
+_SEXES = {"f": "female", "female": "female", "m": "male", "male": "male", "x": "other", "other": "other"}
+
+NEEDED = {
+    "classification": ("truth",),
+    "segmentation": ("truth_empty",),
+    "detection": ("n_lesions",),
+}
+"""What every case must have, failed or not, for its task."""
+
+SCORED = {
+    "classification": ("score",),
+    "segmentation": ("dice", "nsd", "pred_empty"),
+    "detection": ("n_hit", "n_false_positives"),
+}
+"""What a case must have unless it failed."""
+
+
+def check_cases(cases: pd.DataFrame) -> pd.DataFrame:
+    """Return the case table with its dtypes settled, in the order of target and case.
+
+    Parameters
+    ----------
+    cases : DataFrame
+        With the columns of ``KEYS`` (``scanner``, ``status``, ``reason`` may be missing) and those of its tasks.
+
+    Raises
+    ------
+    InputError
+        Where columns are missing, a case appears twice for a target, a task or status is unknown, an outcome is
+        missing or out of range, or the rows of one case disagree on subject, site or scanner.
+    """
+    _require(cases, ("case_id", "subject_id", "site_id", "target", "task"), "cases")
+    table = cases.copy()
+    for column, default in (("scanner", UNKNOWN), ("status", "ok"), ("reason", "")):
+        table[column] = table[column].fillna(default) if column in table else default
+    table["site_id"] = table["site_id"].fillna(UNKNOWN)
+    for column in KEYS:
+        table[column] = table[column].astype(str)
+    for column in CASE_NUMBERS:
+        table[column] = _numbers(table, column, "cases")
+    _refuse(~table["task"].isin(list(NEEDED)), "cases", "task", f"one of {', '.join(NEEDED)}")
+    _refuse(~table["status"].isin(["ok", "failed"]), "cases", "status", "ok or failed")
+    _refuse(table.duplicated(["case_id", "target"]), "cases", "case_id", "one row per case and target")
+    for column in ("subject_id", "site_id", "scanner"):
+        differing = table.groupby("case_id")[column].transform("nunique") > 1
+        _refuse(differing, "cases", column, "the same in all rows of a case")
+    for task, columns in NEEDED.items():
+        for column in columns:
+            graded = table["grade_true"].notna() if column == "truth" else False
+            missing = (table["task"] == task) & table[column].isna() & ~np.asarray(graded)
+            _refuse(missing, "cases", column, "a number, also where the case failed")
+    for task, columns in SCORED.items():
+        for column in columns:
+            graded = table["grade_pred"].notna() if column == "score" else False
+            missing = (table["task"] == task) & (table["status"] == "ok") & table[column].isna()
+            _refuse(missing & ~np.asarray(graded), "cases", column, "a number for every case that did not fail")
+    for column in ("truth", "predicted", *EMPTY):
+        _refuse(~(table[column].isna() | table[column].isin([0, 1])), "cases", column, "0 or 1")
+    for column in ("dice", "nsd"):
+        _refuse(~(table[column].isna() | table[column].between(0, 1)), "cases", column, "between 0 and 1")
+    for mm, px in (("hd95_mm", "hd95_px"), ("volume_pred_ml", "area_pred_px")):
+        in_mm = table[mm].notna().groupby(table["target"]).transform("any")
+        _refuse(in_mm & table[px].notna(), "cases", px, f"one unit per target, but {mm} is there too")
+    return table.sort_values(["target", "case_id"], kind="stable").reset_index(drop=True)
+
+
+def check_lesions(lesions: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the lesion table with its dtypes settled, in a fixed order; an empty one for None."""
+    if lesions is None:
+        lesions = pd.DataFrame(columns=[*LESION_TEXTS, *LESION_NUMBERS])
+    _require(lesions, ("case_id", "target", "kind", "score", "matched"), "lesions")
+    table = lesions.copy()
+    for column in LESION_TEXTS:
+        table[column] = table[column].astype(str) if column in table else UNKNOWN
+    for column in LESION_NUMBERS:
+        table[column] = _numbers(table, column, "lesions")
+    _refuse(~table["kind"].isin(LESION_KINDS), "lesions", "kind", f"one of {', '.join(LESION_KINDS)}")
+    marks = table["kind"] == "detection"
+    _refuse(marks & ~table["matched"].isin([0, 1]), "lesions", "matched", "true or false for every mark")
+    _refuse(marks & table["score"].isna(), "lesions", "score", "a number for every mark")
+    order = ["target", "case_id", "kind", "score", "matched"]
+    return table.sort_values(order, kind="stable").reset_index(drop=True)
+
+
+def check_pixel_scores(pixel_scores: pd.DataFrame | None) -> pd.DataFrame:
+    """Return the pixel score table with its dtypes settled; an empty one for None."""
+    if pixel_scores is None:
+        pixel_scores = pd.DataFrame(columns=list(PIXEL_COLUMNS))
+    _require(pixel_scores, ("case_id", "target", "bin", "n_positive", "n_negative"), "pixel_scores")
+    table = pixel_scores.copy()
+    for column in ("case_id", "target"):
+        table[column] = table[column].astype(str)
+    for column in ("bin", "n_positive", "n_negative"):
+        numbers = _numbers(table, column, "pixel_scores")
+        _refuse(~(numbers >= 0), "pixel_scores", column, "a count")
+        table[column] = numbers.astype(np.int64)
+    return table.sort_values(["target", "case_id", "bin"], kind="stable").reset_index(drop=True)
+
+
+def check_subjects(subjects: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+    """Return the persons named in ``needed``, indexed by subject_id, with settled groups.
+
+    Ancestry, sex and provenance get the values that the report prints: ``ancestry`` is the given group,
+    ``unknown`` or ``declined``.
+
+    Raises
+    ------
+    InputError
+        Where a subject is missing or double, or the ancestry's provenance is ``inferred`` or unknown: ancestry
+        is supplied, never worked out from pixels, names or places.
+    """
+    _require(subjects, ("subject_id",), "subjects")
+    table = subjects.copy()
+    table["subject_id"] = table["subject_id"].astype(str)
+    _refuse(table["subject_id"].duplicated(), "subjects", "subject_id", "one row per person")
+    missing = sorted(set(needed) - set(table["subject_id"]))
+    if missing:
+        raise InputError(
+            "Some cases belong to nobody in the table of subjects.",
+            where="subjects",
+            got=f"{len(missing)} subjects without a row",
+            expected="one row per person, ancestry 'unknown' where it was not collected",
+            fix="add the missing subjects to subjects.parquet",
+        )
+    table = table.set_index("subject_id").loc[sorted(set(needed))]
+    source = _text(table, "ancestry_source").replace("", "legacy_unknown")
+    if (source == "inferred").any():
+        raise InputError(
+            "Inferred ancestry is not admissible.",
+            where="subjects, column ancestry_source",
+            got=f"'inferred' for {int((source == 'inferred').sum())} subjects",
+            expected=", ".join(ANCESTRY_SOURCES),
+            fix="use what the person or the site reported, or set the ancestry to 'unknown'",
+        )
+    _refuse(~source.isin(ANCESTRY_SOURCES), "subjects", "ancestry_source", ", ".join(ANCESTRY_SOURCES))
+    sex = _text(table, "sex_at_birth").str.lower()
+    return pd.DataFrame(
+        {
+            "ancestry": _text(table, "ancestry_group").map(_ancestry),
+            "ancestry_source": source,
+            "ancestry_scheme": _text(table, "ancestry_scheme").replace("", UNKNOWN),
+            "sex": sex.map(lambda value: _SEXES.get(value, UNKNOWN)),
+            "age": _numbers(table, "age", "subjects"),
+            "country": _text(table, "country").replace("", UNKNOWN),
+        },
+        index=table.index,
+    )
+
+
+def _ancestry(value: str) -> str:
+    plain = value.strip().lower()
+    if plain in _UNKNOWN:
+        return UNKNOWN
+    return DECLINED if plain in _DECLINED else value.strip()
+
+
+def _text(table: pd.DataFrame, column: str) -> pd.Series:
+    if column not in table:
+        return pd.Series("", index=table.index, dtype=object)
+    return table[column].astype(object).where(table[column].notna(), "").astype(str)
+
+
+def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series:
+    if column not in table:
+        return pd.Series(np.nan, index=table.index, dtype=np.float64)
+    numbers = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
+    _refuse(numbers.isna() & table[column].notna(), name, column, "numbers")
+    _refuse(np.isinf(numbers), name, column, "finite numbers")
+    return numbers
+
+
+def _require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise InputError(
+            f"The table of {name} lacks columns.",
+            where=name,
+            got=f"without {', '.join(missing)}",
+            expected=", ".join(columns),
+            fix="write the table with the row builders of medimg.evaluation.rows",
+        )
+
+
+def _refuse(wrong: pd.Series, name: str, column: str, expected: str) -> None:
+    rows = np.flatnonzero(np.asarray(wrong, bool))
+    if len(rows):
+        listed = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
+        raise InputError(
+            f"The table of {name} holds values that cannot be used.",
+            where=f"{name}, column {column}",
+            got=f"{len(rows)} rows (0-based: {listed})",
+            expected=expected,
+            fix="correct these rows",
+        )

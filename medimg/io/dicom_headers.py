@@ -1,0 +1,224 @@
+"""The header of one DICOM file, as far as reading images needs it, and where its pixels lie."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from medimg.errors import InputError
+from medimg.io import dicom_tags as tags
+
+# What pydicom and the decoders behind it raise on damaged files.
+PYDICOM_ERRORS = (
+    InvalidDicomError,
+    BytesLengthException,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    AttributeError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+)
+_NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_UNDEFINED = 0xFFFFFFFF
+
+# SOP classes whose pixels are not one plane of one grid, or not a scan at all.
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+NOT_SCANS = {
+    "1.2.840.10008.1.3.10": "a DICOMDIR index",
+    _STORAGE + "66.4": "a segmentation",
+    _STORAGE + "66.7": "a label-map segmentation",
+    _STORAGE + "30": "a parametric map",
+    _STORAGE + "481.2": "a radiotherapy dose",
+    _STORAGE + "4.2": "MR spectroscopy",
+}
+ENHANCED = {
+    _STORAGE + "2.1": "enhanced CT",
+    _STORAGE + "2.2": "legacy converted enhanced CT",
+    _STORAGE + "4.1": "enhanced MR",
+    _STORAGE + "4.3": "enhanced MR colour",
+    _STORAGE + "4.4": "legacy converted enhanced MR",
+    _STORAGE + "128.1": "legacy converted enhanced PET",
+    _STORAGE + "130": "enhanced PET",
+    _STORAGE + "12.1.1": "enhanced XA",
+    _STORAGE + "12.2.1": "enhanced XRF",
+    _STORAGE + "6.2": "enhanced ultrasound volume",
+    _STORAGE + "77.1.5.4": "ophthalmic tomography",
+    _STORAGE + "77.1.6": "whole-slide microscopy",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Header:
+    """What the reader needs of one DICOM file. Lengths in mm; values as the file states them.
+
+    ``pixel_offset`` and ``pixel_length`` say where native pixels lie in the file; they are None where pydicom
+    has to find and decode them. ``orientation`` and ``position`` are None where absent or malformed.
+    """
+
+    path: Path
+    dataset: Dataset
+    transfer_syntax: str
+    sop_class: str
+    instance_uid: str
+    series_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    samples: int
+    frames: int
+    photometric: str
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+    big_endian: bool
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    pixel_spacing: tuple[float, ...] | None
+    pixel_offset: int | None
+    pixel_length: int | None
+
+    @property
+    def is_localizer(self) -> bool:
+        """Whether the file calls itself a localizer (scout, topogram)."""
+        return any(value.upper() in ("LOCALIZER", "SCOUT") for value in self.image_type)
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the file states rows and columns and is a kind of image at all."""
+        return self.rows > 0 and self.columns > 0 and self.sop_class not in NOT_SCANS
+
+    @property
+    def has_geometry(self) -> bool:
+        """Whether the file places its one grey plane in the patient."""
+        known = self.position is not None and self.orientation is not None and self.pixel_spacing is not None
+        return known and self.samples == 1 and self.photometric.startswith("MONOCHROME")
+
+    @property
+    def kind(self) -> str:
+        """What the file is, for messages."""
+        if self.sop_class in NOT_SCANS:
+            return NOT_SCANS[self.sop_class]
+        name = pydicom.uid.UID(self.sop_class).name if self.sop_class else "no SOP class"
+        return f"DICOM {self.modality or 'object'} ({name})"
+
+
+def read_header(path: Path) -> Header:
+    """Read one file's header without its pixels.
+
+    Raises
+    ------
+    InputError
+        Not DICOM, or damaged before the pixels.
+    """
+    try:
+        with path.open("rb") as file:
+            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags.WANTED)
+            syntax = _transfer_syntax(dataset)
+            where = _native_pixels(file, dataset) if syntax in _NATIVE else (None, None)
+    except PYDICOM_ERRORS as error:
+        raise InputError(
+            "The DICOM file is damaged; its header cannot be parsed.",
+            where=path,
+            got=type(error).__name__,
+            fix="copy or export the file again",
+        ) from error
+    if not dataset.file_meta and not len(dataset):
+        raise InputError("Not a DICOM file, or one without content.", where=path, fix="export the file again")
+    return _header(path, dataset, syntax, *where)
+
+
+def _transfer_syntax(dataset: Any) -> str:
+    stated = str(getattr(dataset.file_meta, "TransferSyntaxUID", "") or "")
+    if stated:
+        return stated
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return str(ImplicitVRLittleEndian)
+    return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
+
+
+def _native_pixels(file: BinaryIO, dataset: Any) -> tuple[int | None, int | None]:
+    """Return offset and length of the pixel data; pydicom has stopped just before its tag."""
+    implicit, little = dataset.original_encoding
+    start, order = file.tell(), "<" if little else ">"
+    head = file.read(12)
+    if len(head) < 12 or struct.unpack(f"{order}HH", head[:4]) != (0x7FE0, 0x0010):
+        return None, None
+    if implicit:
+        offset, (length,) = start + 8, struct.unpack("<L", head[4:8])
+    else:
+        offset, (length,) = start + 12, struct.unpack(f"{order}L", head[8:12])
+    if length == _UNDEFINED or (not implicit and head[4:6] not in (b"OW", b"OB", b"UN")):
+        return None, None
+    return offset, length
+
+
+def _header(path: Path, dataset: Dataset, syntax: str, offset: int | None, length: int | None) -> Header:
+    allocated = tags.short(dataset, tags.BITS_ALLOCATED) or 0
+    frames = tags.number(dataset, tags.FRAMES)
+    meta_class = str(getattr(dataset.file_meta, "MediaStorageSOPClassUID", "") or "")
+    return Header(
+        path=path,
+        dataset=dataset,
+        transfer_syntax=syntax,
+        sop_class=tags.text(dataset, tags.SOP_CLASS) or meta_class,
+        instance_uid=tags.text(dataset, tags.SOP_INSTANCE),
+        series_uid=tags.text(dataset, tags.SERIES_UID),
+        modality=tags.text(dataset, tags.MODALITY),
+        image_type=tuple(tags.texts(dataset, tags.IMAGE_TYPE)),
+        rows=tags.short(dataset, tags.ROWS) or 0,
+        columns=tags.short(dataset, tags.COLUMNS) or 0,
+        samples=tags.short(dataset, tags.SAMPLES) or 1,
+        frames=int(frames) if frames else 1,
+        photometric=tags.text(dataset, tags.PHOTOMETRIC).upper(),
+        bits_allocated=allocated,
+        bits_stored=tags.short(dataset, tags.BITS_STORED) or allocated,
+        signed=tags.short(dataset, tags.SIGNED) == 1,
+        big_endian=syntax == ExplicitVRBigEndian,
+        position=_vector(dataset, tags.POSITION, 3),
+        orientation=_vector(dataset, tags.ORIENTATION, 6),
+        pixel_spacing=_vector(dataset, tags.PIXEL_SPACING, 2),
+        pixel_offset=offset,
+        pixel_length=length,
+    )
+
+
+def _vector(dataset: Dataset, tag: int, length: int) -> tuple[float, ...] | None:
+    found = tags.floats(dataset, tag)
+    if found is None or len(found) != length or not all(abs(value) < 1e7 for value in found):
+        return None
+    return tuple(found)
+
+
+def acquisition(header: Header) -> dict[str, Any]:
+    """Return the technical attributes that are kept with an image: numbers where they are numbers."""
+    kept: dict[str, Any] = {}
+    for name, tag in tags.ACQUISITION.items():
+        values = tags.texts(header.dataset, tag)
+        if any(values):
+            value = "\\".join(values)
+            as_number = tags.number(header.dataset, tag) if name.endswith(("_mm", "_t", "_ms", "_deg", "kvp")) else None
+            kept[name] = value if as_number is None else as_number
+    if header.transfer_syntax == DeflatedExplicitVRLittleEndian or header.transfer_syntax not in _NATIVE:
+        kept["transfer_syntax"] = header.transfer_syntax
+    return kept
