@@ -99,7 +99,7 @@ def make_plan(
     """
     draft = _Draft()
     preparation = _volume(facts, targets, settings, draft) if facts.kind == "volume" else _picture(facts, settings, draft)
-    shape = _prepared_shape(facts, preparation)
+    shape = prepared_shape(facts, preparation)
     patch = _patch(shape, facts, targets, settings, draft)
     batch = draft.take("batch_size", settings.batch_size, *_batch(patch or shape))
     name, options = _network(facts, targets, patch or shape, network, draft)
@@ -176,13 +176,14 @@ def _picture(facts: Fingerprint, settings: PlanSettings, draft: _Draft) -> Prepa
     )
 
 
-def _prepared_shape(facts: Fingerprint, preparation: Preparation) -> tuple[int, ...]:
+def prepared_shape(facts: Fingerprint, preparation: Preparation) -> tuple[int, ...]:
+    """Return the spatial shape that the median case has after preparation."""
     if preparation.size_zyx or preparation.size_yx:
         return tuple(preparation.size_zyx or preparation.size_yx or ())
     if preparation.kind == "picture":
         return tuple(int(side * preparation.scale) for side in facts.median_shape)
     extent = np.array(facts.median_shape) * np.array(facts.median_spacing_mm)
-    return tuple(int(round(value)) for value in extent / np.array(preparation.spacing_mm))
+    return tuple(round(float(value)) for value in extent / np.array(preparation.spacing_mm))
 
 
 def _patch(

@@ -39,7 +39,7 @@ def _number(minimum: float | None = None) -> pa.Column:
 
 
 def _key(**options: object) -> pa.Column:
-    return pa.Column(str, pa.Check.str_length(1), nullable=False, coerce=True, **options)
+    return pa.Column(str, pa.Check.str_length(min_value=1), nullable=False, coerce=True, **options)
 
 
 IMAGES = pa.DataFrameSchema(
@@ -49,8 +49,8 @@ IMAGES = pa.DataFrameSchema(
         "session_id": _key(),
         "site_id": _key(),
         "path": _key(),
-        "format": pa.Column(str, pa.Check.isin(FORMATS)),
-        "modality": pa.Column(str, pa.Check.isin(MODALITIES)),
+        "format": pa.Column(str, pa.Check.isin(FORMATS), coerce=True),
+        "modality": pa.Column(str, pa.Check.isin(MODALITIES), coerce=True),
         "sequence": _text(),
         "laterality": _text(),
         "scanner": _text(),
@@ -85,7 +85,7 @@ LABELS = pa.DataFrameSchema(
     {
         "subject_id": _key(),
         "image_id": _key(),
-        "kind": pa.Column(str, pa.Check.isin(LABEL_KINDS)),
+        "kind": pa.Column(str, pa.Check.isin(LABEL_KINDS), coerce=True),
         "name": _key(),
         "value": pa.Column(str, nullable=False, coerce=True),
         "mask_value": _number(0),

@@ -108,7 +108,8 @@ def auc_estimate(
 def roc_points(truth: NDArray[np.bool_], score: Floats) -> NDArray[np.float64]:
     """Return the ROC curve as (k, 2): 1 - specificity, sensitivity; one point a distinct score, from (0, 0)."""
     order = np.argsort(-score, kind="stable")
-    last_of_tie = np.flatnonzero(np.append(np.diff(score[order]) != 0, True))
+    falling = score[order]
+    last_of_tie = np.flatnonzero(np.append(falling[1:] != falling[:-1], True))
     hits = np.cumsum(truth[order])[last_of_tie] / max(1, truth.sum())
     alarms = np.cumsum(~truth[order])[last_of_tie] / max(1, (~truth).sum())
     return np.vstack([[0.0, 0.0], np.column_stack([alarms, hits])])

@@ -37,7 +37,7 @@ class Selection:
     Attributes
     ----------
     cases : DataFrame
-        Checked case rows with the integer column ``patient``, failures already made worst.
+        Checked case rows with the integers ``patient`` and ``case``, failures already made worst.
     marks : DataFrame
         Rows of kind ``detection`` with ``patient``.
     positive, negative : (cases, B) float64 or None
@@ -110,7 +110,7 @@ def _describe(estimate: Estimate, rows: pd.DataFrame, positive: pd.Series, left_
         estimate = replace(estimate, note=note)
     return Measured(
         estimate,
-        n_cases=rows["case_id"].nunique(),
+        n_cases=rows["case"].nunique(),
         n_patients=rows["patient"].nunique(),
         n_positives=int(positive.sum()),
         n_negatives=int((~positive).sum()),

@@ -18,7 +18,7 @@ LAST = (UNKNOWN, DECLINED)
 
 
 def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Return the checked case table with one column per axis and the integer column ``patient``.
+    """Return the checked case table with one column per axis and the integers ``patient`` and ``case``.
 
     Parameters
     ----------
@@ -35,7 +35,8 @@ def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protoco
     """
     table = cases.copy()
     person = subjects.loc[table["subject_id"]]
-    table["patient"] = np.searchsorted(subjects.index.to_numpy(), table["subject_id"].to_numpy())
+    table["patient"] = subjects.index.get_indexer(table["subject_id"])
+    table["case"] = pd.factorize(table["case_id"], sort=True)[0]
     age = table["age"].to_numpy()
     age = np.where(np.isnan(age), person["age"].to_numpy(), age)
     columns: dict[Axis, NDArray[Any]] = {
@@ -80,7 +81,7 @@ def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[st
     return named + [value for value in LAST if value in values]
 
 
-def reference_of(axis: Axis, value: str, cases: pd.DataFrame, protocol: Protocol) -> tuple[str, pd.Series]:
+def reference_of(axis: str, value: str, cases: pd.DataFrame, protocol: Protocol) -> tuple[str, pd.Series]:
     """Return the name of a group's reference and the mask of its cases.
 
     Raises

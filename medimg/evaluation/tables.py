@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from medimg.errors import InputError
 
@@ -43,14 +44,14 @@ _UNKNOWN = {"", "unk", "unknown", "nan", "none", "null", "na", "n/a", "not recor
 _DECLINED = {"asku", "declined", "refused", "prefer not to say"}
 _SEXES = {"f": "female", "female": "female", "m": "male", "male": "male", "x": "other", "other": "other"}
 
-NEEDED = {
+NEEDED: dict[str, tuple[str, ...]] = {
     "classification": ("truth",),
     "segmentation": ("truth_empty",),
     "detection": ("n_lesions",),
 }
 """What every case must have, failed or not, for its task."""
 
-SCORED = {
+SCORED: dict[str, tuple[str, ...]] = {
     "classification": ("score",),
     "segmentation": ("dice", "nsd", "pred_empty"),
     "detection": ("n_hit", "n_false_positives"),
@@ -224,7 +225,7 @@ def _require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
         )
 
 
-def _refuse(wrong: pd.Series, name: str, column: str, expected: str) -> None:
+def _refuse(wrong: ArrayLike, name: str, column: str, expected: str) -> None:
     rows = np.flatnonzero(np.asarray(wrong, bool))
     if len(rows):
         listed = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")

@@ -80,7 +80,7 @@ def _where(headers: Sequence[Header]) -> str:
 def _cosines(
     headers: Sequence[Header], where: str, findings: list[Finding]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    mean = np.mean([header.orientation for header in headers], axis=0).reshape(2, 3)
+    mean = np.mean([header.orientation or () for header in headers], axis=0).reshape(2, 3)
     off = float(np.abs(mean @ mean.T - np.eye(2)).max())
     if not off <= _COSINES_REFUSED:
         raise InputError(

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import BaseTag
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -148,7 +149,7 @@ def read_header(path: Path) -> Header:
 
 
 def _transfer_syntax(dataset: Any) -> str:
-    stated = str(getattr(dataset.file_meta, "TransferSyntaxUID", "") or "")
+    stated = tags.text(dataset.file_meta, tags.TRANSFER_SYNTAX)
     if stated:
         return stated
     implicit, little = dataset.original_encoding
@@ -173,15 +174,14 @@ def _native_pixels(file: BinaryIO, dataset: Any) -> tuple[int | None, int | None
     return offset, length
 
 
-def _header(path: Path, dataset: Dataset, syntax: str, offset: int | None, length: int | None) -> Header:
+def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: int | None) -> Header:
     allocated = tags.short(dataset, tags.BITS_ALLOCATED) or 0
     frames = tags.number(dataset, tags.FRAMES)
-    meta_class = str(getattr(dataset.file_meta, "MediaStorageSOPClassUID", "") or "")
     return Header(
         path=path,
         dataset=dataset,
         transfer_syntax=syntax,
-        sop_class=tags.text(dataset, tags.SOP_CLASS) or meta_class,
+        sop_class=tags.text(dataset, tags.SOP_CLASS) or tags.text(dataset.file_meta, tags.MEDIA_SOP_CLASS),
         instance_uid=tags.text(dataset, tags.SOP_INSTANCE),
         series_uid=tags.text(dataset, tags.SERIES_UID),
         modality=tags.text(dataset, tags.MODALITY),
@@ -203,7 +203,7 @@ def _header(path: Path, dataset: Dataset, syntax: str, offset: int | None, lengt
     )
 
 
-def _vector(dataset: Dataset, tag: int, length: int) -> tuple[float, ...] | None:
+def _vector(dataset: Dataset, tag: BaseTag, length: int) -> tuple[float, ...] | None:
     found = tags.floats(dataset, tag)
     if found is None or len(found) != length or not all(abs(value) < 1e7 for value in found):
         return None

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
     UID,
+    JPEGExtended12Bit,
     JPEGLSLossless,
     JPEGLSNearLossless,
     RLELossless,
@@ -178,7 +179,10 @@ def decode(header: Header, *, as_rgb: bool = False) -> NDArray[Any]:
             dataset.file_meta.TransferSyntaxUID = syntax
         decoder = get_decoder(syntax)
         if not decoder.is_available:
-            raise _no_decoder(header, decoder.missing_dependencies)
+            raise _no_decoder(header, "; or ".join(decoder.missing_dependencies))
+        if syntax == JPEGExtended12Bit and header.bits_stored > 8 and "pylibjpeg" not in decoder.available_plugins:
+            # gdcm and Pillow, which pydicom offers here too, decode 8 bits only.
+            raise _no_decoder(header, "pylibjpeg and pylibjpeg-libjpeg (GPL), for 12 bits")
         plugin = _FASTEST.get(syntax, "")
         plugin = plugin if plugin in decoder.available_plugins else ""
         try:
@@ -206,16 +210,16 @@ def decode(header: Header, *, as_rgb: bool = False) -> NDArray[Any]:
         raise InputError(
             "The decoded pixels do not fit the header.", where=header.path, got=array.shape, expected=expected
         )
-    return np.asarray(array)
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
 
-def _no_decoder(header: Header, missing: list[str]) -> MissingDependency:
+def _no_decoder(header: Header, needed: str) -> MissingDependency:
     return MissingDependency(
         "No decoder for this transfer syntax is installed.",
         where=header.path,
-        got=f"{UID(header.transfer_syntax).name} ({header.transfer_syntax})",
-        expected="; or ".join(missing),
-        fix="pip install pylibjpeg pylibjpeg-openjpeg pylibjpeg-rle pyjpegls python-gdcm",
+        got=f"{UID(header.transfer_syntax).name} ({header.transfer_syntax}), {header.bits_stored} bits",
+        expected=needed,
+        fix="install the packages named, or ask the sender for an uncompressed export",
     )
 
 
@@ -233,32 +237,34 @@ def apply_rescale(planes: NDArray[Any], rescales: Sequence[Rescale]) -> NDArray[
     Returns
     -------
     (Z, Y, X) ndarray
-        int16 (or the stored type, or int32) where all slopes and intercepts are whole, computed in the
-        memory of ``planes`` where the width allows it; else float32.
+        int16 (or the stored type, or int32) where all slopes and intercepts are whole and the values fit,
+        computed in the memory of ``planes`` where the width allows it; else float32.
     """
-    if not all(rescale.is_whole for rescale in rescales):
+    ends = [
+        int(value) * rescale.slope + rescale.intercept
+        for plane, rescale in zip(planes, rescales, strict=True)
+        for value in (plane.min(), plane.max())
+    ]
+    identity = all(rescale == Rescale() for rescale in rescales)
+    if identity and (planes.dtype.itemsize == 1 or max(ends) > _INT16.max):
+        return planes
+    fitting = [kind for kind in (np.int16, np.int32) if _fits(ends, kind)]
+    if not fitting or not all(rescale.is_whole for rescale in rescales):
         out = np.empty(planes.shape, np.float32)
         exact = np.float64 if planes.dtype.itemsize > 2 else np.float32
         for target, plane, rescale in zip(out, planes, rescales, strict=True):
             np.multiply(plane, exact(rescale.slope), out=target, dtype=exact, casting="same_kind")
             target += np.float32(rescale.intercept)
         return out
-    ends = [
-        int(value) * int(rescale.slope) + int(rescale.intercept)
-        for plane, rescale in zip(planes, rescales, strict=True)
-        for value in (plane.min(), plane.max())
-    ]
-    identity = all((rescale.slope, rescale.intercept) == (1.0, 0.0) for rescale in rescales)
-    if identity and (planes.dtype.itemsize == 1 or max(ends) > _INT16.max):
-        return planes
-    dtype = np.dtype(np.int16) if _INT16.min <= min(ends) and max(ends) <= _INT16.max else np.dtype(np.int32)
-    if planes.dtype.itemsize == dtype.itemsize:
-        planes = planes.view(dtype)
-    else:
-        planes = planes.astype(dtype)
+    dtype = np.dtype(fitting[0])
+    planes = planes.view(dtype) if planes.dtype.itemsize == dtype.itemsize else planes.astype(dtype)
     if not identity:
         _integer_rescale(planes, rescales)
     return planes
+
+
+def _fits(ends: Sequence[float], kind: type[np.signedinteger[Any]]) -> bool:
+    return bool(np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max)
 
 
 def _integer_rescale(planes: NDArray[Any], rescales: Sequence[Rescale]) -> None:

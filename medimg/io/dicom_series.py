@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from pydicom.tag import BaseTag
 
 from medimg.errors import InputError
 from medimg.io import dicom_tags as tags
@@ -19,7 +20,7 @@ _SAME_ORIENTATION, _SAME_SPACING = 1e-3, 1e-3
 _NEEDS_GEOMETRY = ("CT", "MR", "PT")
 
 
-def _texts(*wanted: int) -> Callable[[Header], Hashable]:
+def _texts(*wanted: BaseTag) -> Callable[[Header], Hashable]:
     return lambda header: tuple("\\".join(tags.texts(header.dataset, tag)) for tag in wanted)
 
 

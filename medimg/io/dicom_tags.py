@@ -10,65 +10,68 @@ import struct
 from typing import Any
 
 from pydicom.dataset import Dataset
+from pydicom.tag import BaseTag
 
-SOP_CLASS = 0x00080016
-SOP_INSTANCE = 0x00080018
-STUDY_UID = 0x0020000D
-SERIES_UID = 0x0020000E
-FRAME_OF_REFERENCE = 0x00200052
-IMAGE_TYPE = 0x00080008
-MODALITY = 0x00080060
-SERIES_NUMBER = 0x00200011
-ACQUISITION_NUMBER = 0x00200012
-INSTANCE_NUMBER = 0x00200013
-TEMPORAL_POSITION = 0x00200100
-TRIGGER_TIME = 0x00181060
-ECHO_TIME = 0x00180081
-ECHO_NUMBERS = 0x00180086
-B_VALUE = 0x00189087
-KERNEL = 0x00181210
-SLICE_THICKNESS = 0x00180050
-SPACING_BETWEEN = 0x00180088
-POSITION = 0x00200032
-ORIENTATION = 0x00200037
-SAMPLES = 0x00280002
-PHOTOMETRIC = 0x00280004
-FRAMES = 0x00280008
-ROWS = 0x00280010
-COLUMNS = 0x00280011
-PIXEL_SPACING = 0x00280030
-BITS_ALLOCATED = 0x00280100
-BITS_STORED = 0x00280101
-HIGH_BIT = 0x00280102
-SIGNED = 0x00280103
-PADDING = 0x00280120
-INTERCEPT = 0x00281052
-SLOPE = 0x00281053
-RESCALE_TYPE = 0x00281054
-LOSSY = 0x00282110
-MODALITY_LUT = 0x00283000
-UNITS = 0x00541001
-PIXEL_DATA = 0x7FE00010
+MEDIA_SOP_CLASS = BaseTag(0x00020002)
+TRANSFER_SYNTAX = BaseTag(0x00020010)
+SOP_CLASS = BaseTag(0x00080016)
+SOP_INSTANCE = BaseTag(0x00080018)
+STUDY_UID = BaseTag(0x0020000D)
+SERIES_UID = BaseTag(0x0020000E)
+FRAME_OF_REFERENCE = BaseTag(0x00200052)
+IMAGE_TYPE = BaseTag(0x00080008)
+MODALITY = BaseTag(0x00080060)
+SERIES_NUMBER = BaseTag(0x00200011)
+ACQUISITION_NUMBER = BaseTag(0x00200012)
+INSTANCE_NUMBER = BaseTag(0x00200013)
+TEMPORAL_POSITION = BaseTag(0x00200100)
+TRIGGER_TIME = BaseTag(0x00181060)
+ECHO_TIME = BaseTag(0x00180081)
+ECHO_NUMBERS = BaseTag(0x00180086)
+B_VALUE = BaseTag(0x00189087)
+KERNEL = BaseTag(0x00181210)
+SLICE_THICKNESS = BaseTag(0x00180050)
+SPACING_BETWEEN = BaseTag(0x00180088)
+POSITION = BaseTag(0x00200032)
+ORIENTATION = BaseTag(0x00200037)
+SAMPLES = BaseTag(0x00280002)
+PHOTOMETRIC = BaseTag(0x00280004)
+FRAMES = BaseTag(0x00280008)
+ROWS = BaseTag(0x00280010)
+COLUMNS = BaseTag(0x00280011)
+PIXEL_SPACING = BaseTag(0x00280030)
+BITS_ALLOCATED = BaseTag(0x00280100)
+BITS_STORED = BaseTag(0x00280101)
+HIGH_BIT = BaseTag(0x00280102)
+SIGNED = BaseTag(0x00280103)
+PADDING = BaseTag(0x00280120)
+INTERCEPT = BaseTag(0x00281052)
+SLOPE = BaseTag(0x00281053)
+RESCALE_TYPE = BaseTag(0x00281054)
+LOSSY = BaseTag(0x00282110)
+MODALITY_LUT = BaseTag(0x00283000)
+UNITS = BaseTag(0x00541001)
+PIXEL_DATA = BaseTag(0x7FE00010)
 
 # Technical attributes that are kept with an image. None of them says who the patient is.
 ACQUISITION = {
-    "manufacturer": 0x00080070,
-    "model": 0x00081090,
-    "software": 0x00181020,
-    "body_part": 0x00180015,
-    "kvp": 0x00180060,
+    "manufacturer": BaseTag(0x00080070),
+    "model": BaseTag(0x00081090),
+    "software": BaseTag(0x00181020),
+    "body_part": BaseTag(0x00180015),
+    "kvp": BaseTag(0x00180060),
     "kernel": KERNEL,
     "slice_thickness_mm": SLICE_THICKNESS,
-    "field_strength_t": 0x00180087,
-    "scanning_sequence": 0x00180020,
-    "sequence_variant": 0x00180021,
-    "mr_acquisition_type": 0x00180023,
-    "repetition_time_ms": 0x00180080,
+    "field_strength_t": BaseTag(0x00180087),
+    "scanning_sequence": BaseTag(0x00180020),
+    "sequence_variant": BaseTag(0x00180021),
+    "mr_acquisition_type": BaseTag(0x00180023),
+    "repetition_time_ms": BaseTag(0x00180080),
     "echo_time_ms": ECHO_TIME,
-    "inversion_time_ms": 0x00180082,
-    "flip_angle_deg": 0x00181314,
-    "gantry_tilt_deg": 0x00181120,
-    "patient_position": 0x00185100,
+    "inversion_time_ms": BaseTag(0x00180082),
+    "flip_angle_deg": BaseTag(0x00181314),
+    "gantry_tilt_deg": BaseTag(0x00181120),
+    "patient_position": BaseTag(0x00185100),
     "image_type": IMAGE_TYPE,
     "units": UNITS,
     "lossy_compression": LOSSY,
@@ -79,7 +82,7 @@ _HEADER = (
     *(SPACING_BETWEEN, POSITION, ORIENTATION, SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, PIXEL_SPACING),
     *(BITS_ALLOCATED, BITS_STORED, HIGH_BIT, SIGNED, PADDING, INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT),
 )
-WANTED: list[int] = sorted({*_HEADER, *ACQUISITION.values()})
+WANTED: list[BaseTag] = sorted({*_HEADER, *ACQUISITION.values()})
 
 
 def show(tag: int) -> str:
@@ -91,7 +94,7 @@ def show(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def texts(dataset: Dataset, tag: int) -> list[str]:
+def texts(dataset: Dataset, tag: BaseTag) -> list[str]:
     """Return the values of a text element (CS, DS, IS, UI, LO, …), empty where it is absent or empty."""
     value = _value(dataset, tag)
     if value is None:
@@ -104,13 +107,13 @@ def texts(dataset: Dataset, tag: int) -> list[str]:
     return [str(part).strip() for part in value]
 
 
-def text(dataset: Dataset, tag: int) -> str:
+def text(dataset: Dataset, tag: BaseTag) -> str:
     """Return the first value of a text element, '' where there is none."""
     found = texts(dataset, tag)
     return found[0] if found else ""
 
 
-def floats(dataset: Dataset, tag: int) -> list[float] | None:
+def floats(dataset: Dataset, tag: BaseTag) -> list[float] | None:
     """Return the numbers of a DS or FD element; None where it is absent, empty or not numeric."""
     raw = _value(dataset, tag)
     if isinstance(raw, bytes) and _vr(dataset, tag) == "FD" and len(raw) % 8 == 0:
@@ -121,13 +124,13 @@ def floats(dataset: Dataset, tag: int) -> list[float] | None:
         return None
 
 
-def number(dataset: Dataset, tag: int) -> float | None:
+def number(dataset: Dataset, tag: BaseTag) -> float | None:
     """Return the first number of a DS, IS or FD element, or None."""
     found = floats(dataset, tag)
     return found[0] if found else None
 
 
-def short(dataset: Dataset, tag: int, *, signed: bool = False) -> int | None:
+def short(dataset: Dataset, tag: BaseTag, *, signed: bool = False) -> int | None:
     """Return the first value of a US or SS element, or None where it is absent or empty."""
     raw = _value(dataset, tag)
     if isinstance(raw, bytes):
@@ -137,17 +140,17 @@ def short(dataset: Dataset, tag: int, *, signed: bool = False) -> int | None:
     return None if raw is None else int(raw[0] if isinstance(raw, list | tuple) else raw)
 
 
-def has(dataset: Dataset, tag: int) -> bool:
+def has(dataset: Dataset, tag: BaseTag) -> bool:
     """Tell whether an element is there, empty or not."""
     return tag in dataset
 
 
-def _value(dataset: Dataset, tag: int) -> Any:
+def _value(dataset: Dataset, tag: BaseTag) -> Any:
     element = dataset.get_item(tag)
     return None if element is None else element.value
 
 
-def _vr(dataset: Dataset, tag: int) -> str:
+def _vr(dataset: Dataset, tag: BaseTag) -> str:
     element = dataset.get_item(tag)
     known = "" if element is None else str(element.VR or "")
     return "FD" if tag == B_VALUE else known

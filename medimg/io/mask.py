@@ -17,7 +17,7 @@ from medimg.io.findings import Finding
 from medimg.io.image import Picture, Source, Volume
 from medimg.io.nifti import read_nifti
 from medimg.io.picture import common_findings
-from medimg.io.picture_decode import Decoded, decode, turn
+from medimg.io.picture_decode import Decoded, decode
 from medimg.io.sniff import sniff
 
 # A lossy mask is accepted where at most this part of its pixels is neither nearly black nor nearly white.
@@ -107,7 +107,7 @@ def _picture(path: Path) -> Picture:
         array = _unblurred(array, path, findings)
     array = _binary(array, path, findings)
     return Picture(
-        array=turn(array, decoded.orientation),
+        array=np.ascontiguousarray(array),
         colour_space="label",
         source=Source(paths=(path,), format=decoded.format),
         findings=tuple(findings),

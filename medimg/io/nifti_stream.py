@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from medimg.errors import InputError
 
+# The stubs declare this exception class as an instance.
+_DEFLATE_ERROR = cast(type[Exception], isal_zlib.error)
 _CHUNK_BYTES = 1 << 20
 # DEFLATE cannot shrink by more than about 1032 to 1: a header that asks for more is lying.
 _MAX_RATIO = 1100
@@ -51,7 +53,7 @@ def read_exactly(path: Path, offset: int, array: NDArray[Any]) -> None:
             done = _fill(stream, target)
             while compressed and stream.read(_CHUNK_BYTES):
                 pass
-    except (EOFError, OSError, isal_zlib.IsalError) as error:
+    except (EOFError, OSError, _DEFLATE_ERROR) as error:
         raise InputError(
             "The compressed file is damaged or cut short.",
             where=path,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Source
-from medimg.io.picture_decode import Decoded, decode, turn
+from medimg.io.picture_decode import Decoded, decode
 from medimg.io.sniff import sniff, wrong_extension
 
 
@@ -41,7 +41,7 @@ def read_picture(path: Path) -> Picture:
         text = "The picture carries a colour profile other than sRGB; its numbers were kept as they are."
         findings.append(Finding("COLOUR_PROFILE", "info", text, file=file, assumed="sRGB"))
     return Picture(
-        array=turn(array, decoded.orientation),
+        array=np.ascontiguousarray(array),
         source=Source(paths=(path,), format=decoded.format),
         findings=tuple(findings),
     )
@@ -73,7 +73,8 @@ def _rgb(decoded: Decoded, file: str, findings: list[Finding]) -> NDArray[Any]:
     if mode in ("CMYK", "YCbCr"):
         text = f"The picture was converted from {mode} to RGB without a colour profile."
         findings.append(Finding("COLOUR_CONVERTED", "warning", text, file=file, value=mode, assumed="RGB"))
-        return np.asarray(Image.fromarray(array, mode=mode).convert("RGB"))
+        size = (array.shape[1], array.shape[0])
+        return np.asarray(Image.frombytes(mode, size, np.ascontiguousarray(array)).convert("RGB"))
     if array.ndim == 2:
         if array.dtype == np.bool_:
             array = array.astype(np.uint8) * np.uint8(255)

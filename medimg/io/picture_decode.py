@@ -31,7 +31,7 @@ class Decoded:
     Attributes
     ----------
     array : (H, W) or (H, W, K) ndarray
-        uint8, uint16 or bool, as stored: no orientation applied, palette indices not looked up.
+        uint8, uint16 or bool, upright; palette indices are not looked up.
     mode : str
         Pillow's name of the stored form: ``1``, ``L``, ``P``, ``RGB``, ``CMYK``, ``I;16``, …
     palette : (N, 3) ndarray of uint8 or None
@@ -39,7 +39,7 @@ class Decoded:
     format : str
         ``PNG``, ``JPEG``, …
     orientation : int
-        EXIF orientation, 1 where there is none.
+        EXIF orientation that was applied, 1 where there is none.
     n_frames : int
         Pictures in the file; only the first one is decoded.
     icc : bytes
@@ -96,25 +96,34 @@ def _decoded(image: Any, path: Path) -> Decoded:
         )
     width, height = image.size
     check_allocation((height, width, len(image.getbands())), 2, where=path)
+    # Asked before anything else: asking a PNG for its EXIF data decodes it, which empties the tile list.
+    raw_mode = str(image.tile[0].args) if image.tile else ""
     mode, palette = str(image.mode), None
     if mode == "P":
         palette = np.asarray(image.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
-    orientation = int(image.getexif().get(_ORIENTATION_TAG) or 1)
+    orientation = _orientation(image)
+    array = _pixels(image, raw_mode, path)
+    # Pillow turns TIFF (and only TIFF) itself while loading, and then forgets the tag.
     return Decoded(
-        array=_pixels(image, path),
+        array=turn(array, _orientation(image)),
         mode=mode,
         palette=palette,
         format="JPEG" if image.format == "MPO" else str(image.format),
-        orientation=orientation if 1 <= orientation <= 8 else 1,
+        orientation=orientation,
         n_frames=n_frames,
         icc=image.info.get("icc_profile") or b"",
     )
 
 
-def _pixels(image: Any, path: Path) -> NDArray[Any]:
-    if image.format == "PNG" and image.tile and str(image.tile[0].args) in ("RGB;16B", "RGBA;16B"):
+def _orientation(image: Any) -> int:
+    value = image.getexif().get(_ORIENTATION_TAG) or 1
+    return int(value) if value in range(1, 9) else 1
+
+
+def _pixels(image: Any, raw_mode: str, path: Path) -> NDArray[Any]:
+    if image.format == "PNG" and raw_mode in ("RGB;16B", "RGBA;16B"):
         return _png_colour_16(image, path)
-    if image.format == "PNG" and image.tile and str(image.tile[0].args) == "LA;16B":
+    if image.format == "PNG" and raw_mode == "LA;16B":
         raise _unsupported(path, "16-bit grey with alpha")
     if image.format == "TIFF" and _tiff_bits(image) == 16 and image.mode not in ("I;16", "I;16B"):
         return _tiff_colour_16(path)

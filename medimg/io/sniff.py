@@ -118,15 +118,18 @@ def _gunzip_head(path: Path) -> bytes:
 
 
 def _content(path: Path, head: bytes, compressed: bool) -> Content:
+    # The 128 bytes before DICM are free: some scanners put a TIFF header there, so DICM is asked first.
+    if head[128:132] == b"DICM":
+        return Content("dicom", "DICOM", compressed)
     if nifti_version(head):
         return Content("nifti", "NIfTI", compressed)
+    if path.name.lower().endswith((".img", ".img.gz")) and paired_header(path) is not None:
+        return Content("nifti-data", "the data of a NIfTI pair", compressed)
     for magic, name in _PICTURES.items():
         if head.startswith(magic):
             return Content("picture", name, compressed)
-    if _is_dicom(head):
+    if _is_dicom_without_preamble(head):
         return Content("dicom", "DICOM", compressed)
-    if path.name.lower().endswith((".img", ".img.gz")) and paired_header(path) is not None:
-        return Content("nifti-data", "the data of a NIfTI pair", compressed)
     return Content("other", _describe(head), compressed)
 
 
@@ -148,9 +151,7 @@ def paired_header(path: Path) -> Path | None:
     return None
 
 
-def _is_dicom(head: bytes) -> bool:
-    if head[128:132] == b"DICM":
-        return True
+def _is_dicom_without_preamble(head: bytes) -> bool:
     if not head.startswith(_FIRST_TAGS) or len(head) < 16:
         return False
     explicit = head[4:6].isalpha() and head[4:6].isupper()

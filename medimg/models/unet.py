@@ -59,9 +59,7 @@ class ConvBlock(nn.Module):
         if residual:
             same = c_in == c_out and all(s == 1 for s in stride)
             self.shortcut = (
-                nn.Identity()
-                if same
-                else nn.Sequential(conv(c_in, c_out, 1, stride=stride, bias=False), norm(c_out))
+                nn.Identity() if same else nn.Sequential(conv(c_in, c_out, 1, stride=stride, bias=False), norm(c_out))
             )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -140,24 +138,19 @@ class ResidualUNet(nn.Module):
         self.strides_zyx = _running_product(one, steps)
         self.divisor = self.strides_zyx[-1]
         self.receptive_halo = tuple(
-            _halo([step[axis] for step in steps], [size[axis] for size in sizes])
-            for axis in range(spatial_dims)
+            _halo([step[axis] for step in steps], [size[axis] for size in sizes]) for axis in range(spatial_dims)
         )
         widths = (in_channels, *channels)
         self.encoder = nn.ModuleList(
-            ConvBlock(
-                spatial_dims, widths[i], widths[i + 1], sizes[i], one if i == 0 else steps[i - 1], residual
-            )
+            ConvBlock(spatial_dims, widths[i], widths[i + 1], sizes[i], one if i == 0 else steps[i - 1], residual)
             for i in range(levels)
         )
         self.dropout = (nn.Dropout2d if spatial_dims == 2 else nn.Dropout3d)(dropout)
         self.up = nn.ModuleList(
-            _UP[spatial_dims](channels[i + 1], channels[i], steps[i], stride=steps[i])
-            for i in range(levels - 1)
+            _UP[spatial_dims](channels[i + 1], channels[i], steps[i], stride=steps[i]) for i in range(levels - 1)
         )
         self.decoder = nn.ModuleList(
-            ConvBlock(spatial_dims, 2 * channels[i], channels[i], sizes[i], one, residual)
-            for i in range(levels - 1)
+            ConvBlock(spatial_dims, 2 * channels[i], channels[i], sizes[i], one, residual) for i in range(levels - 1)
         )
         self.heads = nn.ModuleList(
             _CONV[spatial_dims](channels[i], out_channels, 1) for i in range(1 + deep_supervision)
@@ -197,9 +190,7 @@ class ResidualUNet(nn.Module):
 
 def _check_shape(spatial_dims: int, levels: int, deep_supervision: int) -> None:
     if spatial_dims not in _CONV:
-        raise ConfigError(
-            "A network has two or three dimensions.", where="model.spatial_dims", got=spatial_dims
-        )
+        raise ConfigError("A network has two or three dimensions.", where="model.spatial_dims", got=spatial_dims)
     if levels < 2:
         raise ConfigError("A U-Net needs two levels or more.", where="model.channels", got=levels)
     if not 0 <= deep_supervision <= levels - 2:
@@ -211,9 +202,7 @@ def _check_shape(spatial_dims: int, levels: int, deep_supervision: int) -> None:
         )
 
 
-def _per_axis(
-    name: str, values: Sequence[int | Sequence[int]], count: int, dims: int
-) -> tuple[tuple[int, ...], ...]:
+def _per_axis(name: str, values: Sequence[int | Sequence[int]], count: int, dims: int) -> tuple[tuple[int, ...], ...]:
     """Return ``count`` tuples of ``dims`` numbers; a single number stands for every axis."""
     full = tuple((v,) * dims if isinstance(v, int) else tuple(int(n) for n in v) for v in values)
     if len(full) != count or any(len(v) != dims or min(v) < 1 for v in full):

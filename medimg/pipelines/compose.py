@@ -90,6 +90,20 @@ def typed(config: DictConfig, prefix: str = "") -> Any:
         raise ConfigError("the configuration cannot be used", got=str(error).splitlines()[0]) from error
 
 
+def from_plain(schema: type[Any], values: Any, where: str) -> Any:
+    """Return written-down values as the dataclass ``schema``.
+
+    Raises
+    ------
+    ConfigError
+        A key or value that the schema does not have.
+    """
+    try:
+        return typed(OmegaConf.merge(OmegaConf.structured(schema), values))
+    except OmegaConfBaseException as error:
+        raise ConfigError("the configuration cannot be read", where=where, got=str(error).splitlines()[0]) from error
+
+
 def plain(config: DictConfig) -> dict[str, Any]:
     """Return the configuration as plain values, for writing it down."""
     values = OmegaConf.to_container(config, resolve=True)

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 FIELD_MM = 224.0
 HEIGHT_MM = 176.0
-COLUMNS = 80
+COLUMNS = 72
 LABELS = {"lung_nodule": LUNG_NODULE, "liver_lesion": LIVER_LESION}
 
 
@@ -74,7 +74,7 @@ def render_ct(severity: float, scanner: CtScanner, rng: np.random.Generator, *, 
         Slice thickness, kernel, noise and calibration of the site.
     rng : numpy.random.Generator
     scale : float
-        Enlarges the in-plane matrix (1 = 80 x 80).
+        Enlarges the in-plane matrix (1 = 72 x 72).
     """
     columns = int(round(COLUMNS * scale))
     in_plane_mm = FIELD_MM / columns

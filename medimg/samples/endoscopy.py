@@ -19,6 +19,8 @@ from medimg.samples.fields import block_mean, gaussian_field, worley_distance
 Floats = NDArray[np.float64]
 
 FINE = 2
+_ATTEMPTS = 4
+_SMALLEST_SHARE = 0.004  # a polyp hidden behind a fold is drawn again
 MUCOSA = np.array([0.78, 0.42, 0.36])
 BLOOD_DENSITY = np.array([0.08, 0.55, 0.50])  # optical density of blood in R, G, B, relative
 ADENOMA = np.array([1.02, 0.80, 0.78])
@@ -82,20 +84,23 @@ def render_endoscopy(
         Ask for a frame with or without polyps; drawn by the site's prevalence when not given.
     """
     wanted = bool(rng.random() < device.polyp_prevalence) if with_polyp is None else with_polyp
-    polyps = _draw_polyps(rng) if wanted else ()
-    colon = draw_colon(polyps, rng)
     axis = (np.arange(size_px * FINE) + 0.5) / (size_px * FINE) * 2 - 1
     tilt = rng.normal(0, 0.16, 2)
     v, u = np.meshgrid(axis / device.focal + tilt[0], axis / device.focal + tilt[1], indexing="ij")
-    z, angle, _ = march(colon, u, v)
-    polyp_map = _polyp_map(colon, angle, z)
+    for _ in range(_ATTEMPTS):
+        polyps = _draw_polyps(tilt, device.focal, rng) if wanted else ()
+        colon = draw_colon(polyps, rng)
+        z, angle = march(colon, u, v)
+        polyp_map = _polyp_map(colon, angle, z)
+        if not wanted or (polyp_map >= 0).mean() >= _SMALLEST_SHARE:
+            break
     light, facing = _shade(u, v, z)
     colour, wetness = _wall_colour(colon, device, angle, z, polyp_map, rng)
     image = colour * light[..., None]
     image = _add_specular(image, light, facing, wetness)
     narrow_band = bool(rng.random() < device.narrow_band_share)
     if narrow_band:
-        image = np.stack([image[..., 1] * 1.25, image[..., 2] * 0.85, image[..., 2] * 0.95], axis=-1)
+        image = np.stack([image[..., 1] * 1.30, image[..., 2] * 1.10, image[..., 2] * 0.95], axis=-1)
     motion = float(rng.uniform(0, 2.0) * size_px / 128)
     rgb, inside = _camera(image, device, motion, size_px, rng)
     _write_corner(rgb, f"SIM {number % 1000:03d}", size_px)
@@ -107,15 +112,18 @@ def render_endoscopy(
     )
 
 
-def _draw_polyps(rng: np.random.Generator) -> tuple[Polyp, ...]:
+def _draw_polyps(tilt: Floats, focal: float, rng: np.random.Generator) -> tuple[Polyp, ...]:
+    """Draw one or two polyps whose centres the camera sees."""
     polyps = []
     for _ in range(2 if rng.random() < 0.15 else 1):
         paris = str(rng.choice(["Is", "IIa"], p=[0.6, 0.4]))
-        z = float(rng.uniform(1.1, 2.6))
-        radius = float(rng.uniform(0.20, 0.38) * (0.6 + 0.3 * z))
+        z, angle = float(rng.uniform(1.2, 2.8)), float(rng.uniform(-np.pi, np.pi))
+        while np.abs((np.array([np.sin(angle), np.cos(angle)]) / z - tilt) * focal).sum() > 1.05:
+            z, angle = float(rng.uniform(1.2, 2.8)), float(rng.uniform(-np.pi, np.pi))
+        radius = float(rng.uniform(0.22, 0.40) * (0.6 + 0.3 * z))
         height = radius * float(rng.uniform(0.7, 1.0) if paris == "Is" else rng.uniform(0.28, 0.40))
         power = 2.2 if paris == "Is" else 4.0
-        polyps.append(Polyp(float(rng.uniform(-np.pi, np.pi)), z, radius, height, paris, power))
+        polyps.append(Polyp(angle, z, radius, height, paris, power))
     return tuple(polyps)
 
 
@@ -143,7 +151,7 @@ def _wall_colour(
     colon: Colon, device: Endoscope, angle: Floats, z: Floats, polyp_map: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
     """Colour of the wall: mucosa, blood, vessels, pits on polyps, residue; and a field that makes the gloss patchy."""
-    blood = 0.25 + 0.06 * sample_wall(gaussian_field((256, 256), 9, rng), angle, z)
+    blood = 0.40 + 0.07 * sample_wall(gaussian_field((256, 256), 9, rng), angle, z)
     crossing = sample_wall(gaussian_field((256, 256), 6, rng), angle, z)
     finer = sample_wall(gaussian_field((256, 256), 3, rng), angle, z)
     vessels = 0.30 * np.exp(-((crossing / 0.07) ** 2)) + 0.14 * np.exp(-((finer / 0.09) ** 2))
@@ -165,8 +173,8 @@ def _wall_colour(
 
 def _add_specular(image: Floats, light: Floats, facing: Floats, wetness: Floats) -> Floats:
     """Add the mirror-like reflections of a wet wall: Phong ``cos^40``, clipped to white where they are strong."""
-    tilted = np.clip(facing + 0.10 * wetness - 0.03, 0, 1)
-    gloss = 2.4 * tilted**40 * np.clip(light, 0, 1.2)
+    tilted = np.clip(facing + 0.055 * wetness - 0.065, 0, 1)
+    gloss = 2.2 * tilted**40 * np.clip(light, 0, 1.2)
     return image + gloss[..., None]
 
 

@@ -14,7 +14,8 @@ from medimg.samples.fields import gaussian_field
 
 Floats = NDArray[np.float64]
 
-_STEPS = 110
+_STEPS = 80
+_FOLD_WIDTH = 0.13
 _NEAR, _FAR = 0.45, 12.0
 
 
@@ -50,7 +51,7 @@ def draw_colon(polyps: tuple[Polyp, ...], rng: np.random.Generator) -> Colon:
     fold_z = rng.uniform(0.9, 1.8) + np.cumsum(gaps)
     return Colon(
         fold_z=fold_z,
-        fold_depth=rng.uniform(0.12, 0.42, fold_z.size),
+        fold_depth=rng.uniform(0.15, 0.50, fold_z.size),
         fold_tilt=rng.normal(0, 0.16, (fold_z.size, 2)),
         fold_phase=float(rng.uniform(0, 2 * np.pi)),
         lobes=3,
@@ -61,7 +62,7 @@ def draw_colon(polyps: tuple[Polyp, ...], rng: np.random.Generator) -> Colon:
 
 
 def sample_wall(texture: Floats, angle: Floats, z: Floats) -> Floats:
-    """Look up a periodic texture at an angle (rad) and a depth, bilinear, eight repeats round the tube's length."""
+    """Look up a periodic texture at an angle (rad) and a depth, bilinear; it repeats every six units of depth."""
     rows = (angle / (2 * np.pi)) % 1.0 * texture.shape[0]
     columns = (z / 6.0) % 1.0 * texture.shape[1]
     r0, c0 = np.floor(rows).astype(int), np.floor(columns).astype(int)
@@ -83,16 +84,19 @@ def wall_height(colon: Colon, angle: Floats, z: Floats) -> Floats:
     """Return how far the wall stands into the tube at an angle (rad) and a depth."""
     height = 0.022 * sample_wall(colon.relief, angle, z)
     lobed = 0.55 + 0.45 * np.cos(colon.lobes * angle + colon.fold_phase)
+    near, far = float(np.min(z)) - 3 * _FOLD_WIDTH, float(np.max(z)) + 3 * _FOLD_WIDTH
     for place, depth, tilt in zip(colon.fold_z, colon.fold_depth, colon.fold_tilt):
-        centre = place + tilt[0] * np.cos(angle) + tilt[1] * np.sin(angle)
-        height = height + depth * (0.35 + 0.65 * lobed) * np.exp(-(((z - centre) / 0.13) ** 2))
+        if near - np.abs(tilt).sum() < place < far + np.abs(tilt).sum():
+            centre = place + tilt[0] * np.cos(angle) + tilt[1] * np.sin(angle)
+            height = height + depth * (0.35 + 0.65 * lobed) * np.exp(-(((z - centre) / _FOLD_WIDTH) ** 2))
     for polyp in colon.polyps:
-        s = np.minimum(polyp_coordinate(polyp, angle, z), 1.0)
-        height = height + polyp.height * (1 - s**polyp.power) ** 0.6
+        if near < polyp.z + polyp.radius and polyp.z - polyp.radius < far:
+            s = np.minimum(polyp_coordinate(polyp, angle, z), 1.0)
+            height = height + polyp.height * (1 - s**polyp.power) ** 0.6
     return np.asarray(height)
 
 
-def march(colon: Colon, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
+def march(colon: Colon, u: Floats, v: Floats) -> tuple[Floats, Floats]:
     """Follow each ray ``(u, v, 1)`` until it meets the wall.
 
     Parameters
@@ -102,8 +106,8 @@ def march(colon: Colon, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
 
     Returns
     -------
-    z, angle, radius : (H, W) ndarray
-        Where it meets the wall: depth, angle round the axis, distance from the axis. Rays that meet nothing end far off.
+    z, angle : (H, W) ndarray
+        Where it meets the wall: depth and angle round the axis. Rays that meet nothing end far off.
     """
     depths = np.geomspace(_NEAR, _FAR, _STEPS)
     hit_z = np.full(u.shape, _FAR)
@@ -124,7 +128,7 @@ def march(colon: Colon, u: Floats, v: Floats) -> tuple[Floats, Floats, Floats]:
         if not searching.any():
             break
     x, y = _offset(colon, u, v, hit_z)
-    return hit_z, np.arctan2(y, x), np.hypot(x, y)
+    return hit_z, np.arctan2(y, x)
 
 
 def _offset(colon: Colon, u: Floats, v: Floats, z: Floats | float) -> tuple[Floats, Floats]:

@@ -16,8 +16,8 @@ from medimg.samples.mri_signal import CONTRASTS, TISSUES, MrScanner, acquire, co
 
 Floats = NDArray[np.float64]
 
-PIXEL_MM = 3.6
-FINE_SHAPE = (78, 112, 96)
+PIXEL_MM = 4.0
+FINE_SHAPE = (72, 96, 80)
 OEDEMA, CORE = 1, 2
 LABELS = {"oedema": OEDEMA, "enhancing_core": CORE}
 
@@ -69,7 +69,7 @@ def render_mri(
     scanner : MrScanner
     rng : numpy.random.Generator
     scale : float
-        Enlarges the matrix (1 = 48 columns, 56 rows).
+        Enlarges the matrix (1 = 40 columns, 48 rows).
     """
     # Slices divide by 2 and 3 (thin and thick protocols), rows and columns by 2.
     fine_shape = tuple(int(round(n * scale / m)) * m for n, m in zip(FINE_SHAPE, (6, 2, 2)))
@@ -107,13 +107,13 @@ def _draw_brain(head: _Head, age: int, rng: np.random.Generator) -> Floats:
     head.paint("bone", skull - 9)
     head.paint("csf", skull - 3)
     atrophy = 0.5 + 0.03 * max(age - 40, 0)
-    folds = gaussian_field(shape, 2.6, rng)
-    shallow = np.clip(1 + skull / 22, 0, 1)
+    folds = gaussian_field(shape, 3.4, rng)
+    shallow = np.clip(1 + skull / 36, 0, 1)
     sulci = np.exp(-((folds / 0.16) ** 2)) * shallow  # thin sheets where the field crosses zero
     fissure = np.minimum(2.0 + 0.25 * atrophy - np.abs(head.x), np.maximum(head.z - 12, np.abs(head.y) - 42))
-    head.paint("gm", np.maximum(skull + 0.8 + 13 * (0.7 + 0.3 * atrophy) * sulci, fissure))
+    head.paint("gm", np.maximum(skull + 0.8 + 20 * (0.7 + 0.3 * atrophy) * sulci, fissure))
     ribbon = np.exp(-((folds / 0.62) ** 2)) * shallow
-    head.paint("wm", np.maximum(skull + 4.5 + 15 * ribbon, fissure + 4.0))
+    head.paint("wm", np.maximum(skull + 5.5 + 26 * ribbon, fissure + 4.0))
     _draw_deep(head, atrophy, rng)
     return np.asarray(head.shares[TISSUES.index("wm")].copy())
 
@@ -150,7 +150,7 @@ def _draw_tumour(head: _Head, severity: float, white: Floats, rng: np.random.Gen
     if rng.random() < 0.15:
         return {"tumour": False, "high_grade": False}
     high_grade = bool(rng.random() < 1 / (1 + np.exp(-1.2 * severity - 0.4)))
-    radius = float(np.clip(rng.normal(17 + 3.0 * severity, 3.0), 9.5, 27.0))
+    radius = float(np.clip(rng.normal(20 + 3.0 * severity, 3.0), 12.5, 29.0))
     candidates = np.argwhere(white > 0.8)
     while True:
         z, y, x = candidates[rng.integers(len(candidates))]
@@ -161,10 +161,10 @@ def _draw_tumour(head: _Head, severity: float, white: Floats, rng: np.random.Gen
     distance = np.linalg.norm(offset, axis=-1)
     directions = offset / np.maximum(distance, 1e-6)[..., None]
     brain = head.shares[[TISSUES.index(name) for name in ("gm", "wm", "wmh")]].sum(axis=0)
-    spread = 0.55 + 0.45 * (white > 0.5)  # oedema follows white matter and thins out in the cortex
+    spread = 0.75 + 0.25 * (white > 0.5)  # oedema follows white matter and thins out in the cortex
     outer = radius * lumpy_radius(directions, 0.24, (2, 3, 4, 5), rng)
     head.blend("oedema", coverage(distance - outer * spread, 2 * head.step_mm) * brain)
-    core_radius = radius * rng.uniform(0.45, 0.60) if high_grade else 0.0
+    core_radius = radius * rng.uniform(0.42, 0.58) if high_grade else 0.0
     if high_grade:
         inner = core_radius * lumpy_radius(directions, 0.22, (2, 3, 4), rng)
         solid = brain + head.shares[TISSUES.index("oedema")]

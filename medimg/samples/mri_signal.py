@@ -21,7 +21,7 @@ T1_MS = {
     1.5: np.array([260.0, 400.0, 4000.0, 1100.0, 650.0, 1150.0, 1150.0, 1000.0, 1400.0]),
     3.0: np.array([380.0, 500.0, 4000.0, 1400.0, 850.0, 1450.0, 1450.0, 1250.0, 1650.0]),
 }
-T2_MS = np.array([70.0, 5.0, 1500.0, 95.0, 75.0, 145.0, 125.0, 130.0, 150.0])
+T2_MS = np.array([100.0, 5.0, 1500.0, 95.0, 75.0, 122.0, 116.0, 122.0, 150.0])
 # Longitudinal relaxivity x concentration after contrast medium, 1/ms: only where the blood-brain barrier is open.
 ENHANCEMENT = {"core": 0.0011, "sinus": 0.0016}
 CONTRASTS = ("T1w", "T2w", "FLAIR", "T1ce")
@@ -130,7 +130,7 @@ def acquire(
     sigma = white / scanner.snr
     noisy = np.abs(image + sigma * (rng.standard_normal(image.shape) + 1j * rng.standard_normal(image.shape)))
     head = sample_k_space((fractions.sum(axis=0) > 0.01).astype(float), 2).real > 0.1
-    levels = np.clip(np.round(1.5 * noisy / sigma), 0, 255)  # noise of 1.5 levels: rounding hides nothing
+    levels = np.clip(np.round(1.2 * noisy / sigma), 0, 255)  # noise of 1.2 levels: rounding hides nothing
     return np.where(head, levels, 0).astype(np.uint8)
 
 

@@ -43,7 +43,7 @@ def lps_to_ras(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     return swapped
 
 
-def write_nifti(array: NDArray[Any], affine: NDArray[np.float64], path: Path) -> None:
+def write_nifti(array: NDArray[Any], affine: NDArray[np.float64], path: Path, *, slope: float = 1.0) -> None:
     """Write a (Z, Y, X) array as gzip-compressed NIfTI-1.
 
     Parameters
@@ -53,9 +53,12 @@ def write_nifti(array: NDArray[Any], affine: NDArray[np.float64], path: Path) ->
         Maps (z, y, x) indices to LPS mm.
     path : Path
         Name ending in ``.nii.gz``.
+    slope : float
+        Real value of one stored step.
     """
     image = nib.Nifti1Image(np.asarray(array).transpose(2, 1, 0), lps_to_ras(affine))
     image.header.set_xyzt_units("mm", "sec")
+    image.header.set_slope_inter(slope, 0.0)
     image.set_sform(image.affine, code=1)
     image.set_qform(image.affine, code=1)
     path.write_bytes(gzip.compress(image.to_bytes(), compresslevel=9, mtime=0))
@@ -86,5 +89,12 @@ def rounded(value: Any) -> Any:
 
 
 def write_json(data: Mapping[str, Any], path: Path) -> None:
-    """Write rounded data as UTF-8 JSON, one indent a level."""
-    path.write_text(json.dumps(rounded(data), indent=1) + "\n", encoding="utf-8", newline="\n")
+    """Write rounded data as UTF-8 JSON: two levels of nesting laid out, deeper ones on one line."""
+    lines = []
+    for key, value in rounded(data).items():
+        if isinstance(value, dict) and value:
+            inner = ",\n".join(f"  {json.dumps(name)}: {json.dumps(item)}" for name, item in value.items())
+            lines.append(f"{json.dumps(key)}: {{\n{inner}\n}}")
+        else:
+            lines.append(f"{json.dumps(key)}: {json.dumps(value)}")
+    path.write_bytes(("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8"))

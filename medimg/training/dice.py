@@ -45,7 +45,9 @@ def multiclass_loss(logits: Tensor, label: Tensor, class_weights: Tensor | None)
         Factors on the cross-entropy of every voxel by its true class; the mean is over voxels.
     """
     index = label.long()
-    truth = functional.one_hot(index, logits.shape[1]).movedim(-1, 1)[:, 1:].to(logits.dtype)
+    # Compared, not one_hot: that would be eight bytes a class and voxel.
+    classes = torch.arange(1, logits.shape[1], device=label.device, dtype=label.dtype)
+    truth = (label.unsqueeze(1) == classes.view(-1, *(1,) * (label.ndim - 1))).to(logits.dtype)
     dice = soft_dice_loss(logits.softmax(dim=1)[:, 1:], truth)
     entropy = functional.cross_entropy(logits, index, reduction="none" if class_weights is not None else "mean")
     if class_weights is not None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,7 +20,7 @@ from torch import nn
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from medimg.data.preparation import Intensity
-from medimg.errors import ConfigError, MedimgError, MissingDependency
+from medimg.errors import ConfigError, InputError, MedimgError, MissingDependency
 from medimg.training.augmentation import Augmentation
 from medimg.training.cases import PreparedCase
 from medimg.training.checkpoint import read_progress
@@ -124,7 +125,7 @@ def fit(
         precision=cast(Any, settings.precision),
     )
     with _determinism(settings), torch_threads(settings.threads), _process_errors():
-        fabric.launch(cast(Any, train), job)
+        fabric.launch(partial(train, job=job))
     return read_result(run_folder, task.metric)
 
 
@@ -248,14 +249,22 @@ def _process_errors() -> Iterator[None]:
     try:
         yield
     except ProcessRaisedException as error:
-        text = str(error).strip()
-        fix = None
-        if "fork" in text and ("CUDA" in text or "autograd" in text):
-            fix = "this process has computed already, so it cannot be forked: trainer.strategy=ddp_spawn"
-        raise MedimgError("a training process failed", got=text, fix=fix) from error
+        raise _from_process(str(error).strip()) from error
     except ProcessExitedException as error:
         raise MedimgError(
             "a training process was killed",
             got=str(error),
             fix="usually memory ran out: a smaller patch or batch",
         ) from error
+
+
+def _from_process(text: str) -> MedimgError:
+    """Return the error that a training process raised, of which only the printed traceback comes back."""
+    kinds = {kind.__name__: kind for kind in (MedimgError, ConfigError, InputError, MissingDependency)}
+    name, _, message = text.rpartition("medimg.errors.")[2].partition(": ")
+    if name in kinds:
+        return kinds[name](message)
+    fix = None
+    if "fork" in text and ("CUDA" in text or "autograd" in text):
+        fix = "this process has computed already, so it cannot be forked: trainer.strategy=ddp_spawn"
+    return MedimgError("a training process failed", got=text, fix=fix)

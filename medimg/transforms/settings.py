@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
@@ -108,7 +109,11 @@ class AugmentSettings:
         ConfigError
             A name that does not exist, with the nearest one that does.
         """
-        settings = _nothing()
+        return _nothing().updated(values)
+
+    def updated(self, values: Mapping[str, Any]) -> AugmentSettings:
+        """Return a copy in which nested names have other values; errors as in `from_mapping`."""
+        settings = copy.deepcopy(self)
         _fill(settings, values, "transforms")
         settings.__post_init__()
         return settings

@@ -1,0 +1,94 @@
+"""Curves of the report: ROC, free-response and precision-recall, for everyone and for each ancestry."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from medimg.evaluation.auc import roc_points
+from medimg.evaluation.document import Curve
+from medimg.evaluation.estimates import Selection, marks_of
+from medimg.evaluation.froc import froc_points
+from medimg.evaluation.intervals import Floats
+from medimg.evaluation.pixel_scores import precision_recall_points
+from medimg.evaluation.protocol import EndpointRule, Protocol
+
+MAX_POINTS = 201
+_FREE_RESPONSE = ("cpm", "froc_sensitivity", "lesion_sensitivity", "average_precision")
+
+
+def curve_kind(rule: EndpointRule) -> Literal["roc", "froc", "pr"] | None:
+    """Return the curve that belongs to an endpoint, if any."""
+    if rule.metric == "auc":
+        return "roc"
+    if rule.metric in _FREE_RESPONSE:
+        return "froc"
+    return "pr" if rule.metric == "pixel_aupr" else None
+
+
+def curve_of(
+    kind: Literal["roc", "froc", "pr"],
+    target: str,
+    axis: str,
+    value: str,
+    selection: Selection,
+    protocol: Protocol,
+) -> Curve | None:
+    """Return a curve of at most 201 points, or None where it is undefined.
+
+    Where the protocol suppresses small cells the points are rounded to two decimals: a curve of a few positives
+    tells their scores.
+    """
+    build = {"roc": _roc, "froc": _froc, "pr": _pr}[kind]
+    found = build(selection)
+    if found is None:
+        return None
+    points, operating_point = found
+    digits = 2 if protocol.suppress else 6
+    kept = np.unique(np.linspace(0, len(points) - 1, min(MAX_POINTS, len(points))).round().astype(int))
+    return Curve(
+        kind=kind,
+        target=target,
+        axis=axis,
+        value=value,
+        points=[(round(float(x), digits), round(float(y), digits)) for x, y in points[kept]],
+        operating_point=operating_point,
+        step=kind == "froc",
+        n_patients=int(selection.cases["patient"].nunique()),
+    )
+
+
+_Found = tuple[Floats, tuple[float, float] | None] | None
+
+
+def _roc(selection: Selection) -> _Found:
+    rows = selection.cases[selection.cases["truth"].notna() & selection.cases["score"].notna()]
+    truth = (rows["truth"] == 1).to_numpy()
+    if not truth.any() or truth.all():
+        return None
+    called = rows["predicted"].to_numpy()
+    point = None
+    if not np.isnan(called).any():
+        point = (float(np.mean(called[~truth] == 1)), float(np.mean(called[truth] == 1)))
+    return roc_points(truth, rows["score"].to_numpy()), point
+
+
+def _froc(selection: Selection) -> _Found:
+    cases = selection.cases
+    if not cases["n_lesions"].sum():
+        return None
+    marks, _ = marks_of(selection)
+    points = np.vstack([[0.0, 0.0], froc_points(marks)])
+    lesions = float(cases["n_lesions"].sum())
+    point = (float(cases["n_false_positives"].sum() / len(cases)), float(cases["n_hit"].sum() / lesions))
+    return points, point
+
+
+def _pr(selection: Selection) -> _Found:
+    if selection.positive is None or selection.negative is None:
+        return None
+    positive, negative = np.nansum(selection.positive, axis=0), np.nansum(selection.negative, axis=0)
+    if not positive.sum():
+        return None
+    return precision_recall_points(positive, negative), None
