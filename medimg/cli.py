@@ -19,7 +19,7 @@ VERBS = {
     "plan": "fingerprint -> preparation, patch, network, batch, each with its reason and a forecast",
     "train": "the whole way: plan, train, candidate package, held-out evaluation, report, gate",
     "evaluate": "run a package on labelled scans: tables and a report",
-    "report": "evaluation tables -> report.json and one self-contained page",
+    "report": "the report of a run or an evaluation, rendered again",
     "export": "a trained run -> a sealed package (or exit 4), or a marked candidate",
     "predict": "a package on a new study: masks, probabilities, boxes, JSON",
 }
@@ -40,7 +40,7 @@ DETAILS = {
         "medimg train -m experiment=NAME trainer.seed=0,1,2   a sweep (Hydra launchers work)"
     ),
     "evaluate": "medimg evaluate package=PACKAGE experiment=NAME data.root=FOLDER output=FOLDER",
-    "report": "medimg report tables=FOLDER output=FOLDER",
+    "report": "medimg report run=RUN_FOLDER output=FOLDER",
     "export": "medimg export run=RUN_FOLDER output=FOLDER [key=PRIVATE_KEY.pem] [--candidate]",
     "predict": (
         "medimg predict package=PACKAGE input=FILE|FOLDER|SERIES output=FOLDER [probabilities=true] [json=true]\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -111,10 +111,11 @@ class Cohort:
         part.rename(folder)
         return folder
 
-    def with_images(self, images: pd.DataFrame) -> Cohort:
-        """Return the cohort with other image rows and only the labels that belong to them."""
-        labels = self.labels[self.labels["image_id"].isin(set(images["image_id"]))]
-        return replace(self, images=images.reset_index(drop=True), labels=labels.reset_index(drop=True))
+    @property
+    def ages(self) -> dict[str, float]:
+        """Age in years by subject, where it is stated."""
+        known = self.subjects[self.subjects["age"].notna()]
+        return {str(subject): float(age) for subject, age in zip(known["subject_id"], known["age"])}
 
     def resolve(self, relative: str) -> Path:
         """Return the absolute path of an image or mask; it must stay inside ``image_root``.

@@ -150,7 +150,7 @@ def _with_all_columns(table: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.Dat
             complete[name] = pd.Series(None, index=complete.index, dtype=object)
         if not column.nullable:
             continue
-        complete[name] = complete[name].where(complete[name].notna(), None)
+        complete[name] = complete[name].where(complete[name].notna() & (complete[name] != ""), None)
         if str(column.dtype) == "float64":
             # A malformed number stays as it is, so that the schema can name its row.
             numbers = pd.to_numeric(complete[name], errors="coerce")

@@ -34,13 +34,13 @@ class ClassColumn:
 class CsvIndex:
     """Which column of ``index`` holds what.
 
-    ``images`` maps channel names to columns, ``masks`` target names to :class:`MaskColumn` or a column's name,
+    ``images`` maps channel names to columns (none stated: channel ``image`` in column ``image``), ``masks`` target names to :class:`MaskColumn` or a column's name,
     ``classes`` target names to :class:`ClassColumn` or a column's name. Where ``subject`` is None every row counts as a person of its own.
     An empty mask cell means 'looked, none present' if ``empty_mask_is_absent``, else 'not annotated'.
     """
 
     index: str = "index.csv"
-    images: dict[str, str] = field(default_factory=lambda: {"image": "image"})
+    images: dict[str, str] = field(default_factory=dict)
     subject: str | None = None
     session: str | None = None
     site: str | None = None
@@ -56,6 +56,10 @@ class CsvIndex:
     ancestry_source: str | None = None
     events: str | None = None
 
+
+    def image_columns(self) -> dict[str, str]:
+        """Return the column of each channel."""
+        return dict(self.images) or {"image": "image"}
 
     def mask_columns(self) -> dict[str, MaskColumn]:
         """Return ``masks`` with every entry checked."""

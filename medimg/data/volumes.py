@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medimg.data.grid import Grid
 from medimg.data.intensity import AIR_HU, statistics, store
-from medimg.data.preparation import Preparation
+from medimg.data.preparation import Intensity, Preparation
 from medimg.data.resample import resample_linear, resample_to_grid, resampled_size
 from medimg.errors import InputError
 from medimg.geometry import Affine, Reorientation, apply, inverse, spacing_mm, to_lps
@@ -68,8 +68,9 @@ def prepare_volumes(
     parts, padding = [], []
     for index, (array, affine, _) in enumerate(channels):
         name = preparation.channels[index]
-        array, fill, found = _finite(array, volumes[index].unit, name)
+        array, found = _finite(array, name)
         findings += found
+        fill = _nothing(array, volumes[index].unit, preparation.intensity)
         sampled, found = _sample(array, affine, grid, channels[0][1], inside, fill, name)
         findings += found
         stored, scaled_fill = store(sampled, volumes[index].unit, preparation.intensity, fill)
@@ -133,24 +134,34 @@ def _inside(offset: float, step: float, count: int, size: int) -> slice:
     return slice(low, max(low, min(count, last - start)))
 
 
-def _finite(array: NDArray[Any], unit: str, name: str) -> tuple[NDArray[Any], float, list[Finding]]:
-    """Return the array without NaN or infinity, and the value that stands for nothing."""
-    if np.issubdtype(array.dtype, np.floating):
-        good = np.isfinite(array)
-        bad = int(array.size - np.count_nonzero(good))
-        if bad == array.size:
-            raise InputError("A channel has no finite voxel.", where=name)
-        if bad:
-            low = float(array[good].min())
-            finding = Finding(
-                "NOT_FINITE",
-                "warning",
-                f"Channel {name}: {bad} voxels are NaN or infinite.",
-                value=str(bad),
-                assumed=f"{low:g}, the smallest finite value",
-            )
-            return np.where(good, array, low), AIR_HU if unit == "HU" else low, [finding]
-    return array, AIR_HU if unit == "HU" else float(array.min()), []
+def _finite(array: NDArray[Any], name: str) -> tuple[NDArray[Any], list[Finding]]:
+    """Return the array with NaN and infinity replaced by its smallest finite value."""
+    if not np.issubdtype(array.dtype, np.floating):
+        return array, []
+    good = np.isfinite(array)
+    bad = int(array.size - np.count_nonzero(good))
+    if bad == 0:
+        return array, []
+    if bad == array.size:
+        raise InputError("A channel has no finite voxel.", where=name)
+    low = float(array[good].min())
+    finding = Finding(
+        "NOT_FINITE",
+        "warning",
+        f"Channel {name}: {bad} voxels are NaN or infinite.",
+        value=str(bad),
+        assumed=f"{low:g}, the smallest finite value",
+    )
+    return np.where(good, array, array.dtype.type(low)), [finding]
+
+
+def _nothing(array: NDArray[Any], unit: str, intensity: Intensity) -> float:
+    """Return the value of padding: air in HU, else the window's lower end, else the smallest value."""
+    if unit == "HU":
+        return AIR_HU
+    if intensity.rule == "window" and intensity.low is not None:
+        return intensity.low
+    return float(array.min())
 
 
 def _sample(

@@ -9,7 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from medimg.evaluation.intervals import Estimate, Floats, Found, Ints, clopper_pearson, quantile
+from medimg.evaluation.intervals import (
+    Estimate,
+    Floats,
+    Found,
+    Ints,
+    clopper_pearson,
+    count_patients,
+    index_patients,
+    quantile,
+)
 
 
 def placements(truth: NDArray[np.bool_], score: Floats) -> tuple[float, Floats]:
@@ -45,12 +54,12 @@ def auc_variance(
 
     Raises no error; the variance is NaN with fewer than two patients of either class.
     """
-    codes, inverse = np.unique(patients, return_inverse=True)
+    codes, inverse = index_patients(patients)
     centred = placement - area
     n_positive, n_negative = int(truth.sum()), int((~truth).sum())
     positive = np.bincount(inverse[truth], centred[truth], minlength=len(codes)) / n_positive
     negative = np.bincount(inverse[~truth], centred[~truth], minlength=len(codes)) / n_negative
-    m_positive, m_negative, m = len(np.unique(inverse[truth])), len(np.unique(inverse[~truth])), len(codes)
+    m_positive, m_negative, m = count_patients(inverse[truth]), count_patients(inverse[~truth]), len(codes)
     if min(m_positive, m_negative) < 2:
         return float("nan"), codes, positive + negative
     variance = (
@@ -86,9 +95,9 @@ def auc_estimate(
         return Estimate.undefined("no positive case" if not truth.any() else "no negative case")
     area, placement = placements(truth, score)
     variance, codes, influence = auc_variance(truth, placement, area, patients)
-    found: Found = {"patients": codes.astype(np.int64), "influence": influence}
+    found: Found = {"patients": codes, "influence": influence}
     if area in (0.0, 1.0):
-        smaller = min(len(np.unique(patients[truth])), len(np.unique(patients[~truth])))
+        smaller = min(count_patients(patients[truth]), count_patients(patients[~truth]))
         low, high = clopper_pearson(area * smaller, smaller, confidence)
         return Estimate(area, low, high, "Clopper-Pearson on the smaller class", note="perfect separation", **found)
     if np.isnan(variance):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,9 @@ from medimg.evaluation.tables import (
     check_subjects,
 )
 from medimg.evaluation.texts import does_not_show, limitations
+
+POSITIVE = ["truth", "grade_true", "truth_empty", "n_lesions"]
+"""Columns that say whether a case is positive."""
 
 Groups = Mapping[tuple[str, str], "pd.Series"]
 
@@ -155,7 +159,8 @@ def _check_package(protocol: FrozenProtocol, model: ModelInfo) -> None:
 
 
 def _check_endpoints(declared: Protocol, cases: pd.DataFrame) -> None:
-    tasks = dict(zip(cases["target"], cases["task"]))
+    pairs = cases.drop_duplicates(["target", "task"])
+    tasks = dict(zip(pairs["target"], pairs["task"]))
     for rule in declared.endpoints:
         if rule.target not in tasks:
             raise InputError(
@@ -192,7 +197,8 @@ def _gather(
     pixels = check_pixel_scores(pixel_scores)
     wanted = {r.target for r in declared.endpoints if r.metric.startswith("pixel_")} & set(pixels["target"])
     histograms = {target: _histograms(table, pixels, target) for target in sorted(wanted)}
-    return Evidence(worst_for_failures(table), marks, histograms)
+    numbers = worst_for_failures(table).drop(columns=["case_id", "subject_id", "site_id", "scanner", "reason"])
+    return Evidence(numbers, marks, histograms)
 
 
 def _histograms(table: pd.DataFrame, pixels: pd.DataFrame, target: str) -> tuple[Floats, Floats]:
@@ -219,26 +225,30 @@ def _groups(cases: pd.DataFrame, declared: Protocol) -> dict[tuple[str, str], pd
 
 def _cells(evidence: Evidence, groups: Groups, declared: Protocol) -> list[Cell]:
     cells = []
-    for rule in declared.endpoints:
-        known: dict[bytes, Measured] = {}
-        for (axis, value), rows in groups.items():
-            measured = _measure(evidence, rule, rows, declared, known)
-            name, other = "", None
-            if axis != "overall" and rows.any():
-                name, outside = reference_of(axis, value, evidence.cases, declared)
-                if name != value:
-                    other = _measure(evidence, rule, outside, declared, known)
-            cells.append(make_cell(axis, value, rule, measured, declared, reference=name, reference_measured=other))
+    known: dict[bytes, dict[str, Measured]] = {}
+    for (axis, value), rows in groups.items():
+        measured = _measure(evidence, rows, declared, known)
+        name, others = "", {}
+        if axis != "overall" and rows.any():
+            name, outside = reference_of(axis, value, evidence.cases, declared)
+            if name != value:
+                others = _measure(evidence, outside, declared, known)
+        for rule in declared.endpoints:
+            other = others.get(rule.id)
+            found = measured[rule.id]
+            cells.append(make_cell(axis, value, rule, found, declared, reference=name, reference_measured=other))
     return cells
 
 
 def _measure(
-    evidence: Evidence, rule: EndpointRule, rows: pd.Series, declared: Protocol, known: dict[bytes, Measured]
-) -> Measured:
+    evidence: Evidence, rows: pd.Series, declared: Protocol, known: dict[bytes, dict[str, Measured]]
+) -> dict[str, Measured]:
+    """Return every endpoint on one group, by endpoint id."""
     # A group of one axis is often the rest of another group: two sexes, two sites.
-    key = rows.to_numpy().tobytes()
+    key = hashlib.sha256(rows.to_numpy().tobytes()).digest()
     if key not in known:
-        known[key] = measure(rule, evidence.select(rule.target, rows), declared)
+        selections = {target: evidence.select(target, rows) for target in {rule.target for rule in declared.endpoints}}
+        known[key] = {r.id: measure(r, selections[r.target], declared) for r in declared.endpoints}
     return known[key]
 
 
@@ -273,11 +283,11 @@ def _group_row(
     key: tuple[str, str], rows: pd.Series, table: pd.DataFrame, cells: Sequence[Cell], declared: Protocol
 ) -> GroupRow:
     axis, value = key
-    mine = table[rows]
+    mine = table.loc[rows, ["case", "patient", "failed", *POSITIVE]]
     n_patients = int(mine["patient"].nunique())
     small = is_small(n_patients, declared)
     positive = _is_positive(mine).groupby(mine["case"]).any()
-    n_failed = mine.loc[mine["status"] == "failed", "case"].nunique()
+    n_failed = mine.loc[mine["failed"], "case"].nunique()
     return GroupRow.model_validate(
         {
             "axis": axis,

@@ -10,7 +10,7 @@ from medimg.evaluation.auc import roc_points
 from medimg.evaluation.document import Curve
 from medimg.evaluation.estimates import Selection, marks_of
 from medimg.evaluation.froc import froc_points
-from medimg.evaluation.intervals import Floats
+from medimg.evaluation.intervals import Floats, count_patients
 from medimg.evaluation.pixel_scores import precision_recall_points
 from medimg.evaluation.protocol import EndpointRule, Protocol
 
@@ -55,7 +55,7 @@ def curve_of(
         points=[(round(float(x), digits), round(float(y), digits)) for x, y in points[kept]],
         operating_point=operating_point,
         step=kind == "froc",
-        n_patients=int(selection.cases["patient"].nunique()),
+        n_patients=count_patients(selection.cases["patient"].to_numpy()),
     )
 
 

@@ -26,6 +26,8 @@ from medimg.evaluation.intervals import (
     clustered_mean,
     clustered_median,
     clustered_rate,
+    count_patients,
+    index_patients,
 )
 from medimg.evaluation.protocol import EndpointRule, Protocol
 
@@ -37,7 +39,8 @@ class Selection:
     Attributes
     ----------
     cases : DataFrame
-        Checked case rows with the integers ``patient`` and ``case``, failures already made worst.
+        Checked case rows with the integers ``patient`` and ``case`` and the flag ``failed``, failures
+        already made worst; one row a case.
     marks : DataFrame
         Rows of kind ``detection`` with ``patient``.
     positive, negative : (cases, B) float64 or None
@@ -96,10 +99,10 @@ def measure(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Mea
 
 def _sums(values: NDArray[np.float64], patients: Ints) -> tuple[Floats, Floats, Ints]:
     """Return sum and count per patient, and the patient codes."""
-    codes, inverse = np.unique(patients, return_inverse=True)
+    codes, inverse = index_patients(patients)
     counts = np.bincount(inverse).astype(np.float64)
     sums = np.bincount(inverse, values, minlength=len(codes)).astype(np.float64)
-    return sums, counts, codes.astype(np.int64)
+    return sums, counts, codes
 
 
 def _describe(estimate: Estimate, rows: pd.DataFrame, positive: pd.Series, left_out: int = 0) -> Measured:
@@ -108,15 +111,16 @@ def _describe(estimate: Estimate, rows: pd.DataFrame, positive: pd.Series, left_
         text = f"{left_out} cases left out: failed, or without the value"
         note = text if estimate.note is None else f"{estimate.note}; {text}"
         estimate = replace(estimate, note=note)
+    patients = rows["patient"].to_numpy()
     return Measured(
         estimate,
-        n_cases=rows["case"].nunique(),
-        n_patients=rows["patient"].nunique(),
+        n_cases=len(rows),
+        n_patients=count_patients(patients),
         n_positives=int(positive.sum()),
         n_negatives=int((~positive).sum()),
-        n_failed=int((rows["status"] == "failed").sum()),
-        patients_positive=rows.loc[positive, "patient"].nunique(),
-        patients_negative=rows.loc[~positive, "patient"].nunique(),
+        n_failed=int(rows["failed"].sum()),
+        patients_positive=count_patients(patients[positive]),
+        patients_negative=count_patients(patients[~positive]),
     )
 
 
@@ -167,7 +171,7 @@ def _kappa(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Meas
     positive = rows["grade_true"] > 0
     if rows.empty:
         return _describe(Estimate.undefined("no graded case"), rows, positive)
-    codes, patient = np.unique(rows["patient"].to_numpy(), return_inverse=True)
+    codes, patient = index_patients(rows["patient"].to_numpy())
     true, predicted = (rows[c].to_numpy().astype(np.int64) for c in ("grade_true", "grade_pred"))
     k = int(max(true.max(), predicted.max())) + 1
     kinds, kind = collapse(confusion_counts(true, predicted, patient, len(codes), k))
@@ -239,7 +243,7 @@ def _pixels(curve: Callable[[Floats, Floats], Floats]) -> Callable[..., Measured
             )
         there = ~np.isnan(selection.positive[:, 0])
         rows = selection.cases[there]
-        codes, patient = np.unique(rows["patient"].to_numpy(), return_inverse=True)
+        codes, patient = index_patients(rows["patient"].to_numpy())
         positive, negative = (
             _group_rows(part[there], patient, len(codes)) for part in (selection.positive, selection.negative)
         )
@@ -279,7 +283,7 @@ def _false_marks(rule: EndpointRule, selection: Selection, protocol: Protocol) -
     estimate = clustered_mean(*sums, protocol.confidence, bounded=False)
     if estimate.value == 0 and estimate.low is None:
         # Rule of three for a count that never occurred, with patients as the unit.
-        upper = float(-np.log((1 - protocol.confidence) / 2) / rows["patient"].nunique())
+        upper = float(-np.log((1 - protocol.confidence) / 2) / len(sums[2]))
         estimate = replace(estimate, low=0.0, high=upper, method="Poisson, none seen", reason=None)
     elif estimate.low is not None and estimate.low < 0:
         estimate = replace(estimate, low=0.0)
@@ -289,7 +293,7 @@ def _false_marks(rule: EndpointRule, selection: Selection, protocol: Protocol) -
 def marks_of(selection: Selection) -> tuple[froc.Marks, Ints]:
     """Return the marks of a selection for the free-response curve, and the patient codes."""
     cases = selection.cases
-    codes, patient = np.unique(cases["patient"].to_numpy(), return_inverse=True)
+    codes, patient = index_patients(cases["patient"].to_numpy())
     lesions = np.bincount(patient, cases["n_lesions"].to_numpy(), minlength=len(codes)).astype(np.float64)
     images = np.bincount(patient, minlength=len(codes)).astype(np.float64)
     table = selection.marks

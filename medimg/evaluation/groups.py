@@ -18,7 +18,8 @@ LAST = (UNKNOWN, DECLINED)
 
 
 def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Return the checked case table with one column per axis and the integers ``patient`` and ``case``.
+    """Return the checked case table with one column per axis and the integers ``patient`` and
+    ``case``.
 
     Parameters
     ----------
@@ -34,15 +35,16 @@ def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protoco
     The age at the examination (column ``age`` of the cases) goes before the age in the table of subjects.
     """
     table = cases.copy()
-    person = subjects.loc[table["subject_id"]]
-    table["patient"] = subjects.index.get_indexer(table["subject_id"])
+    table["patient"] = subjects.index.get_indexer(pd.Index(table["subject_id"]))
+    person = subjects.iloc[table["patient"].to_numpy()]
     table["case"] = pd.factorize(table["case_id"], sort=True)[0]
+    table["failed"] = table["status"] == "failed"
     age = table["age"].to_numpy()
     age = np.where(np.isnan(age), person["age"].to_numpy(), age)
     columns: dict[Axis, NDArray[Any]] = {
         "ancestry": person["ancestry"].to_numpy(),
         "sex": person["sex"].to_numpy(),
-        "age_band": np.array([age_band(value, protocol.age_bands) for value in age], dtype=object),
+        "age_band": _band_all(age, protocol.age_bands),
         "site": table["site_id"].to_numpy(),
         "scanner": table["scanner"].to_numpy(),
     }
@@ -65,12 +67,18 @@ def age_band(age: float, bands: Sequence[int]) -> str:
     return f"{bands[index]}-{bands[index + 1] - 1}"
 
 
+def _band_all(age: NDArray[np.float64], bands: Sequence[int]) -> NDArray[Any]:
+    names = np.array([UNKNOWN, *(age_band(lower, bands) for lower in bands)], dtype=object)
+    place = np.searchsorted(bands, age, side="right")
+    return names[np.where(np.isnan(age), 0, place)]
+
+
 def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[str]:
     """Return the values of an axis in the order of printing: by name, never by performance, unknown last.
 
     Ancestry always has ``unknown`` and ``declined``, and every group that the protocol expects.
     """
-    values = set(cases[f"axis_{axis}"])
+    values = set(cases[f"axis_{axis}"].unique())
     if axis == "ancestry":
         values |= {*LAST, *protocol.expected_ancestries}
     if axis == "age_band":

@@ -58,6 +58,22 @@ class Estimate:
         return Estimate(None, None, None, None, reason)
 
 
+def index_patients(patients: Ints) -> tuple[Ints, Ints]:
+    """Return the distinct codes, rising, and the place of each case among them.
+
+    What ``np.unique`` with its inverse gives, without sorting: codes are small whole numbers.
+    """
+    if not len(patients):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    present = np.bincount(patients) > 0
+    return np.flatnonzero(present).astype(np.int64), (np.cumsum(present) - 1)[patients].astype(np.int64)
+
+
+def count_patients(patients: Ints) -> int:
+    """Return how many distinct codes there are."""
+    return int(np.count_nonzero(np.bincount(patients))) if len(patients) else 0
+
+
 def quantile(confidence: float) -> float:
     """Return the normal quantile of a two-sided interval: 1.96 for 0.95."""
     return float(stats.norm.ppf(0.5 + confidence / 2))
@@ -243,10 +259,10 @@ def clustered_median(values: Floats, patients: Ints, confidence: float = 0.95) -
         return Estimate.undefined("no case to take the median of")
     order = np.sort(values)
     median = float(np.median(order))
-    codes, inverse = np.unique(patients, return_inverse=True)
+    codes, inverse = index_patients(patients)
     signs = np.sign(values - median) / 2
     influence = np.bincount(inverse, signs) / n
-    found: Found = {"patients": codes.astype(np.int64), "influence": influence}
+    found: Found = {"patients": codes, "influence": influence}
     tail = (1 - confidence) / 2
     if len(codes) == n:
         rank = int(stats.binom.ppf(tail, n, 0.5))

@@ -6,7 +6,7 @@ person. ``pixel_scores``: one row per image, target and filled score bin. Missin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -180,10 +180,10 @@ def check_subjects(subjects: pd.DataFrame, needed: Sequence[str]) -> pd.DataFram
     sex = _text(table, "sex_at_birth").str.lower()
     return pd.DataFrame(
         {
-            "ancestry": _text(table, "ancestry_group").map(_ancestry),
+            "ancestry": _renamed(_text(table, "ancestry_group"), _ancestry),
             "ancestry_source": source,
             "ancestry_scheme": _text(table, "ancestry_scheme").replace("", UNKNOWN),
-            "sex": sex.map(lambda value: _SEXES.get(value, UNKNOWN)),
+            "sex": _renamed(sex, lambda value: _SEXES.get(value, UNKNOWN)),
             "age": _numbers(table, "age", "subjects"),
             "country": _text(table, "country").replace("", UNKNOWN),
         },
@@ -196,6 +196,11 @@ def _ancestry(value: str) -> str:
     if plain in _UNKNOWN:
         return UNKNOWN
     return DECLINED if plain in _DECLINED else value.strip()
+
+
+def _renamed(values: pd.Series, rule: Callable[[str], str]) -> pd.Series:
+    # The rule runs once a distinct value.
+    return values.map({value: rule(value) for value in values.unique()})
 
 
 def _text(table: pd.DataFrame, column: str) -> pd.Series:

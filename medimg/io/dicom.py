@@ -16,7 +16,7 @@ from pydicom.pixels import apply_color_lut
 from medimg.errors import InputError
 from medimg.io import dicom_tags as tags
 from medimg.io.dicom_geometry import Arrangement
-from medimg.io.dicom_headers import PYDICOM_ERRORS, Header, acquisition
+from medimg.io.dicom_headers import PYDICOM_ERRORS, Header, acquisition, quietly
 from medimg.io.dicom_pixels import Rescale, apply_rescale, decode, invert, read_planes, rescale_of
 from medimg.io.dicom_series import Stack
 from medimg.io.findings import Finding
@@ -162,7 +162,9 @@ def _picture(header: Header, findings: list[Finding]) -> Picture:
 
 def _palette(header: Header, indices: NDArray[Any]) -> NDArray[Any]:
     try:
-        return np.asarray(apply_color_lut(indices, pydicom.dcmread(header.path, force=True, stop_before_pixels=True)))
+        with quietly():
+            dataset = pydicom.dcmread(header.path, force=True, stop_before_pixels=True)
+        return np.asarray(apply_color_lut(indices, dataset))
     except PYDICOM_ERRORS as error:
         raise InputError(
             "The palette of this picture cannot be used.",

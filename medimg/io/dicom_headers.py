@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import struct
+import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pydicom
+from pydicom.config import IGNORE, disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import BaseTag
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    UID_dictionary,
 )
 
 from medimg.errors import InputError
@@ -39,6 +46,8 @@ PYDICOM_ERRORS = (
     zlib.error,
 )
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
+_SETTINGS_LOCK = threading.RLock()
+_CODE = re.compile(r"[A-Z0-9_]{1,16}")
 _UNDEFINED = 0xFFFFFFFF
 
 # SOP classes whose pixels are not one plane of one grid, or not a scan at all.
@@ -119,8 +128,23 @@ class Header:
         """What the file is, for messages."""
         if self.sop_class in NOT_SCANS:
             return NOT_SCANS[self.sop_class]
-        name = pydicom.uid.UID(self.sop_class).name if self.sop_class else "no SOP class"
-        return f"DICOM {self.modality or 'object'} ({name})"
+        uid = known_uid(self.sop_class)
+        return f"DICOM {self.modality or 'object'} ({uid.name if uid in UID_dictionary else 'no known SOP class'})"
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Keep pydicom from printing values that it finds malformed: they might name a patient.
+
+    pydicom's setting is global; the lock keeps threads from restoring it out of order.
+    """
+    with _SETTINGS_LOCK, disable_value_validation():
+        yield
+
+
+def known_uid(value: str) -> UID:
+    """Return a pydicom UID without validation, which would print the value."""
+    return UID(value, validation_mode=IGNORE)
 
 
 def read_header(path: Path) -> Header:
@@ -132,7 +156,7 @@ def read_header(path: Path) -> Header:
         Not DICOM, or damaged before the pixels.
     """
     try:
-        with path.open("rb") as file:
+        with path.open("rb") as file, quietly():
             dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags.WANTED)
             syntax = _transfer_syntax(dataset)
             where = _native_pixels(file, dataset) if syntax in _NATIVE else (None, None)
@@ -177,6 +201,7 @@ def _native_pixels(file: BinaryIO, dataset: Any) -> tuple[int | None, int | None
 def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: int | None) -> Header:
     allocated = tags.short(dataset, tags.BITS_ALLOCATED) or 0
     frames = tags.number(dataset, tags.FRAMES)
+    modality = tags.text(dataset, tags.MODALITY).upper()
     return Header(
         path=path,
         dataset=dataset,
@@ -184,7 +209,7 @@ def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: i
         sop_class=tags.text(dataset, tags.SOP_CLASS) or tags.text(dataset.file_meta, tags.MEDIA_SOP_CLASS),
         instance_uid=tags.text(dataset, tags.SOP_INSTANCE),
         series_uid=tags.text(dataset, tags.SERIES_UID),
-        modality=tags.text(dataset, tags.MODALITY),
+        modality=modality if _CODE.fullmatch(modality) else "",
         image_type=tuple(tags.texts(dataset, tags.IMAGE_TYPE)),
         rows=tags.short(dataset, tags.ROWS) or 0,
         columns=tags.short(dataset, tags.COLUMNS) or 0,

@@ -15,7 +15,6 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels import get_decoder
 from pydicom.uid import (
-    UID,
     JPEGExtended12Bit,
     JPEGLSLossless,
     JPEGLSNearLossless,
@@ -24,7 +23,7 @@ from pydicom.uid import (
 
 from medimg.errors import InputError, MissingDependency
 from medimg.io import dicom_tags as tags
-from medimg.io.dicom_headers import PYDICOM_ERRORS, Header
+from medimg.io.dicom_headers import PYDICOM_ERRORS, Header, known_uid, quietly
 from medimg.io.findings import Finding
 from medimg.io.memory import check_allocation
 
@@ -172,9 +171,10 @@ def decode(header: Header, *, as_rgb: bool = False) -> NDArray[Any]:
     MissingDependency
         No decoder for the transfer syntax is installed.
     """
-    syntax = UID(header.transfer_syntax)
+    syntax = known_uid(header.transfer_syntax)
     try:
-        dataset = pydicom.dcmread(header.path, force=True)
+        with quietly():
+            dataset = pydicom.dcmread(header.path, force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:
             dataset.file_meta.TransferSyntaxUID = syntax
         decoder = get_decoder(syntax)
@@ -217,7 +217,7 @@ def _no_decoder(header: Header, needed: str) -> MissingDependency:
     return MissingDependency(
         "No decoder for this transfer syntax is installed.",
         where=header.path,
-        got=f"{UID(header.transfer_syntax).name} ({header.transfer_syntax}), {header.bits_stored} bits",
+        got=f"{known_uid(header.transfer_syntax).name} ({header.transfer_syntax}), {header.bits_stored} bits",
         expected=needed,
         fix="install the packages named, or ask the sender for an uncompressed export",
     )
@@ -251,10 +251,11 @@ def apply_rescale(planes: NDArray[Any], rescales: Sequence[Rescale]) -> NDArray[
     fitting = [kind for kind in (np.int16, np.int32) if _fits(ends, kind)]
     if not fitting or not all(rescale.is_whole for rescale in rescales):
         out = np.empty(planes.shape, np.float32)
-        exact = np.float64 if planes.dtype.itemsize > 2 else np.float32
+        # One plane at a time in float64: slope · stored and intercept may cancel.
+        exact = np.empty(planes.shape[1:], np.float64)
         for target, plane, rescale in zip(out, planes, rescales, strict=True):
-            np.multiply(plane, exact(rescale.slope), out=target, dtype=exact, casting="same_kind")
-            target += np.float32(rescale.intercept)
+            np.multiply(plane, rescale.slope, out=exact)
+            np.add(exact, rescale.intercept, out=target, casting="same_kind")
         return out
     dtype = np.dtype(fitting[0])
     planes = planes.view(dtype) if planes.dtype.itemsize == dtype.itemsize else planes.astype(dtype)

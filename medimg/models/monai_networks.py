@@ -41,7 +41,7 @@ def attention_unet(
     strides: Sequence[int] | None = None,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """Build ``monai.networks.nets.AttentionUnet``."""
+    """Build ``monai.networks.nets.AttentionUnet``; the instance normalisation on its way up cannot be chosen."""
     from monai.networks.nets import AttentionUnet
 
     steps = tuple(strides) if strides is not None else (2,) * (len(channels) - 1)

@@ -129,9 +129,9 @@ class PredictConfig:
 
 @dataclass
 class ReportConfig:
-    """``tables`` is a folder that ``train`` or ``evaluate`` wrote."""
+    """``run`` is a folder that ``train`` or ``evaluate`` wrote."""
 
-    tables: str = MISSING
+    run: str = MISSING
     output: str = MISSING
     json: bool = False
 

@@ -52,12 +52,6 @@ class Study:
         """Return the cases of ``train``, ``tuning`` or ``held_out``."""
         return part(self.cases, self.split, name)
 
-    @property
-    def ages(self) -> dict[str, float]:
-        """Age by subject, where it is stated."""
-        known = self.cohort.subjects[self.cohort.subjects["age"].notna()]
-        return {str(subject): float(age) for subject, age in zip(known["subject_id"], known["age"])}
-
 
 def new_run_folder(runs: Path, name: str) -> Path:
     """Make ``runs/<name>/<time>``, with a number behind it where that second is taken."""

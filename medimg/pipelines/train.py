@@ -103,7 +103,7 @@ def train(config: ExperimentConfig, run: Path, *, again: bool = False) -> dict[s
             study.targets,
             protocol,
             dict(frozen.thresholds),
-            ages=study.ages,
+            ages=study.cohort.ages,
             overlays=run / "overlays",
             progress=progress,
         )

@@ -6,6 +6,7 @@ optimiser, and the few scalars in `Progress` are all that a resumed run needs.
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,9 @@ class Run:
     def __init__(self, fabric: Fabric, job: Job) -> None:
         settings = job.settings
         self.fabric, self.job = fabric, job
-        self.network = job.network.to(fabric.device)
+        # A spawned process gets the parent's tensors in shared memory: each must train a copy of its own.
+        network = job.network if fabric.world_size == 1 else copy.deepcopy(job.network)
+        self.network = network.to(fabric.device)
         if settings.sync_batch_norm:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         if settings.channels_last:

@@ -85,7 +85,7 @@ def test_fourth_and_fifth_dimension_become_channels(tmp_path: Path) -> None:
     array = np.random.default_rng(1).normal(size=(5, 4, 3, 2)).astype("f4")
     nib.save(nib.Nifti1Image(array, AFFINE), tmp_path / "e.nii")
     volume = read(tmp_path / "e.nii")
-    assert _codes(volume) == ["CHANNELS"]
+    assert "CHANNELS" in _codes(volume)
     np.testing.assert_array_equal(volume.array[1], array[..., 1].T)
     nib.save(nib.Nifti1Image(array[:, :, :, None], AFFINE), tmp_path / "f.nii")
     np.testing.assert_array_equal(read(tmp_path / "f.nii").array, volume.array)

@@ -120,7 +120,7 @@ def test_folder_with_a_run_is_refused_unless_resumed(tmp_path):
     first = _fit(tmp_path, steps=4)
     with pytest.raises(ConfigError, match="holds a run already"):
         _fit(tmp_path, steps=4)
-    with pytest.raises(ConfigError, match="trainer.learning_rate"):
+    with pytest.raises(ConfigError, match=r"trainer\.learning_rate"):
         _fit(tmp_path, steps=4, learning_rate=0.5, resume=True)
     with pytest.raises(ConfigError, match="train_cases"):
         _fit(tmp_path, steps=4, train=blob_cases(5), resume=True)

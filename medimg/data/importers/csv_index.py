@@ -76,7 +76,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _require_columns(table: pd.DataFrame, settings: CsvIndex, where: Path) -> None:
     plain = [settings.subject, settings.session, settings.site, settings.scanner, settings.split]
-    wanted = [name for name in plain if name] + list(settings.images.values())
+    wanted = [name for name in plain if name] + list(settings.image_columns().values())
     wanted += [mask.column for mask in settings.mask_columns().values()] + [item.column for item in settings.class_columns().values()]
     if not settings.subjects:
         wanted += list(settings.demographics.values())
@@ -94,7 +94,7 @@ def _require_columns(table: pd.DataFrame, settings: CsvIndex, where: Path) -> No
 def _subject(cells: dict[str, Any], settings: CsvIndex) -> str:
     if settings.subject:
         return str(cells[settings.subject])
-    return _stem(str(cells[next(iter(settings.images.values()))]))
+    return _stem(str(cells[next(iter(settings.image_columns().values()))]))
 
 
 def _stem(path: str) -> str:
@@ -103,11 +103,11 @@ def _stem(path: str) -> str:
 
 
 def _image_rows(cells: dict[str, Any], settings: CsvIndex, modality: str, number: str) -> list[dict[str, Any]]:
-    first_path = str(cells[next(iter(settings.images.values()))])
+    first_path = str(cells[next(iter(settings.image_columns().values()))])
     session = str(cells[settings.session]) if settings.session else _stem(first_path)
     split = str(cells[settings.split]) if settings.split else None
     rows = []
-    for channel, column in settings.images.items():
+    for channel, column in settings.image_columns().items():
         path = str(cells[column])
         if not path:
             continue
