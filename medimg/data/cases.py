@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,10 @@ import pandas as pd
 from medimg.data.cohort import Cohort
 from medimg.errors import InputError
 from medimg.io.findings import Finding
+from medimg.io.image import Picture, Unit, Volume
+from medimg.io.read import read
+
+_VOLUME_UNITS = ("HU", "arbitrary", "SUV")
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Case:
     ----------
     images : dict of str to Path
         Channel name to file or series folder.
+    units : dict of str to str
+        Channel name to the unit of its values, where the cohort states one.
     masks, boxes, classes
         Drawn truth, boxes, and numbers (class 0/1 or a grade) by target name.
     digests : dict of str to str
@@ -54,11 +60,29 @@ class Case:
     scanner: str
     modality: str
     images: dict[str, Path]
+    units: dict[str, Unit] = field(default_factory=dict)
     masks: tuple[MaskRef, ...] = ()
     boxes: tuple[BoxRef, ...] = ()
     classes: dict[str, float] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     split: str | None = None
+
+
+def read_images(case: Case) -> dict[str, Volume | Picture]:
+    """Read the images of a case by channel, with the units that the cohort states.
+
+    Raises
+    ------
+    InputError
+        An image cannot be used.
+    """
+    images = {}
+    for name, path in case.images.items():
+        image = read(path)
+        if isinstance(image, Volume) and name in case.units:
+            image = replace(image, unit=case.units[name])
+        images[name] = image
+    return images
 
 
 def build_cases(cohort: Cohort, channels: tuple[str, ...]) -> tuple[list[Case], list[Finding]]:
@@ -135,6 +159,7 @@ def _case(cohort: Cohort, case_id: str, rows: dict[str, pd.Series], labels: dict
         scanner=str(first["scanner"]) if first["scanner"] is not None else "unknown",
         modality=str(first["modality"]),
         images={name: cohort.resolve(str(row["path"])) for name, row in rows.items()},
+        units={name: row["intensity_unit"] for name, row in rows.items() if row["intensity_unit"] in _VOLUME_UNITS},
         masks=tuple(masks),
         boxes=tuple(boxes),
         classes=classes,

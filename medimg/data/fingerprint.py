@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from medimg.data.cases import Case
+from medimg.data.cases import Case, read_images
 from medimg.data.targets import Targets
 from medimg.data.truth import component_boxes, label_image, stated_boxes
 from medimg.errors import InputError, MedimgError
 from medimg.geometry import to_lps
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Volume
-from medimg.io.read import read
 
 SAMPLED_VOXELS = 20_000
 
@@ -81,13 +80,13 @@ def fingerprint(
 
 
 def _facts(case: Case, targets: Targets, channels: tuple[str, ...]) -> dict[str, Any]:
-    images = {name: read(case.images[name]) for name in channels}
+    images = read_images(case)
     first = images[channels[0]]
     mask = _mask(case, targets, first)
     picture = isinstance(first, Picture)
     values = [_sampled(image, mask) for image in images.values()]
     if isinstance(first, Picture):
-        values = [channel for channel in values[0].reshape(-1, 3).T]
+        values = list(values[0].reshape(-1, 3).T)
     shape, spacing = _grid(first)
     lesions, _ = _boxes(case, targets, mask, picture)
     half = lesions.shape[1] // 2

@@ -218,15 +218,15 @@ def _network(
 ) -> tuple[str, dict[str, Any]]:
     dims = "3d" if facts.kind == "volume" else "2d"
     default = {
-        ("segmentation", "3d"): "residual_unet",
-        ("segmentation", "2d"): "efficientnet_lite_unet",
-        ("classification", "3d"): "volume_classifier",
-        ("classification", "2d"): "efficientnet_lite_classifier",
+        ("segmentation", "3d"): "unet",
+        ("segmentation", "2d"): "unet2d",
+        ("classification", "3d"): "classifier3d",
+        ("classification", "2d"): "classifier2d",
         ("detection", "3d"): "retinanet",
         ("detection", "2d"): "retinanet",
     }[targets.kind, dims]
     name = draft.take("network", stated, default, f"the default for {targets.kind} of {facts.kind}s")
-    if name != "residual_unet":
+    if name != "unet":
         return name, {}
     strides = _strides(shape, facts)
     draft.reasons["network_options"] = f"halved while every axis of {shape} keeps 4 voxels and spacing stays near even"

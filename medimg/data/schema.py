@@ -25,6 +25,7 @@ ANCESTRY_SOURCES = (
 )
 FORMATS = ("dicom-series", "nifti", "png", "jpeg", "tiff")
 MODALITIES = ("CT", "MR", "ES", "OP", "OPT", "XC", "PT", "US", "CR", "DX", "MG")
+UNITS = ("HU", "arbitrary", "SUV", "srgb8", "srgb16")
 LABEL_KINDS = ("mask", "class", "grade", "box")
 SPLITS = ("train", "tuning", "held_out", "external")
 
@@ -60,6 +61,7 @@ IMAGES = pa.DataFrameSchema(
         "nz": _number(1),
         "ny": _number(1),
         "nx": _number(1),
+        "intensity_unit": _text(checks=pa.Check.isin(UNITS)),
         "sha256": _text(),
         "consent_id": _text(),
         "split": _text(checks=pa.Check.isin(SPLITS)),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg.data.cases import Case
+from medimg.data.cases import Case, read_images
 from medimg.data.digest import digest_path, digest_value
 from medimg.data.preparation import Preparation
 from medimg.data.prepare import Prepared, prepare, prepare_boxes, prepare_mask
@@ -26,7 +26,6 @@ from medimg.data.truth import component_boxes, label_image, stated_boxes
 from medimg.errors import InputError, MedimgError
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Volume
-from medimg.io.read import read
 
 STORE_VERSION = 1
 FOREGROUND_POINTS = 4096
@@ -160,6 +159,7 @@ def store_key(case: Case, targets: Targets, preparation: Preparation) -> str:
             "version": STORE_VERSION,
             "case": case.case_id,
             "images": digests,
+            "units": case.units,
             "masks": {str(path.name): digest_path(path) for path in sorted(drawn)},
             "mask_values": [(ref.name, ref.value, ref.path is None) for ref in case.masks],
             "boxes": [(ref.name, ref.box) for ref in case.boxes],
@@ -197,7 +197,7 @@ def open_case(folder: Path) -> PreparedCase:
 
 
 def _write(case: Case, targets: Targets, preparation: Preparation, folder: Path) -> None:
-    images = {name: read(path) for name, path in case.images.items()}
+    images = read_images(case)
     prepared = prepare(images, preparation)
     label = _label(case, targets, images, prepared, preparation)
     boxes, box_labels = _boxes(case, targets, label, prepared)

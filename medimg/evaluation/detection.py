@@ -68,7 +68,7 @@ def match_boxes(truth: Floats, marks: Floats, scores: Floats, rule: Matching) ->
     -------
     Match
     """
-    truth, marks = np.asarray(truth, float).reshape(len(truth), -1), np.asarray(marks, float)
+    truth, marks = np.asarray(truth, float), np.asarray(marks, float)
     n, t = len(marks), len(truth)
     taken_by = np.full(n, -1, np.int64)
     duplicate, iou_of_mark, score_of_lesion = np.zeros(n, bool), np.zeros(n), np.full(t, np.nan)

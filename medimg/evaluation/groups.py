@@ -18,8 +18,9 @@ LAST = (UNKNOWN, DECLINED)
 
 
 def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
-    """Return the checked case table with one column per axis and the integers ``patient`` and
-    ``case``.
+    """Return the checked case table with the groups of every axis and integer codes.
+
+    New columns: ``axis_<name>``, ``patient``, ``case``, and the flag ``failed``.
 
     Parameters
     ----------

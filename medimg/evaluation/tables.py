@@ -6,7 +6,7 @@ person. ``pixel_scores``: one row per image, target and filled score bin. Missin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -75,29 +75,35 @@ def check_cases(cases: pd.DataFrame) -> pd.DataFrame:
     """
     _require(cases, ("case_id", "subject_id", "site_id", "target", "task"), "cases")
     table = cases.copy()
-    for column, default in (("scanner", UNKNOWN), ("status", "ok"), ("reason", "")):
-        table[column] = table[column].fillna(default) if column in table else default
-    table["site_id"] = table["site_id"].fillna(UNKNOWN)
+    for column in ("case_id", "subject_id", "target", "task"):
+        _refuse(table[column].isna(), "cases", column, "a value in every row")
+    defaults = {"site_id": UNKNOWN, "scanner": UNKNOWN, "status": "ok"}
     for column in KEYS:
-        table[column] = table[column].astype(str)
+        table[column] = _text(table, column).replace("", defaults.get(column, ""))
     for column in CASE_NUMBERS:
         table[column] = _numbers(table, column, "cases")
-    _refuse(~table["task"].isin(list(NEEDED)), "cases", "task", f"one of {', '.join(NEEDED)}")
-    _refuse(~table["status"].isin(["ok", "failed"]), "cases", "status", "ok or failed")
+    _refuse(_not_among(table["task"], NEEDED), "cases", "task", f"one of {', '.join(NEEDED)}")
+    _refuse(_not_among(table["status"], ("ok", "failed")), "cases", "status", "ok or failed")
     _refuse(table.duplicated(["case_id", "target"]), "cases", "case_id", "one row per case and target")
-    for column in ("subject_id", "site_id", "scanner"):
-        differing = table.groupby("case_id")[column].transform("nunique") > 1
-        _refuse(differing, "cases", column, "the same in all rows of a case")
-    for task, columns in NEEDED.items():
-        for column in columns:
-            graded = table["grade_true"].notna() if column == "truth" else False
-            missing = (table["task"] == task) & table[column].isna() & ~np.asarray(graded)
-            _refuse(missing, "cases", column, "a number, also where the case failed")
-    for task, columns in SCORED.items():
-        for column in columns:
-            graded = table["grade_pred"].notna() if column == "score" else False
-            missing = (table["task"] == task) & (table["status"] == "ok") & table[column].isna()
-            _refuse(missing & ~np.asarray(graded), "cases", column, "a number for every case that did not fail")
+    for column in ("subject_id", "site_id", "scanner", "age"):
+        _refuse(_disagreeing(table, "case_id", column), "cases", column, "the same in all rows of a case")
+    _refuse(_disagreeing(table, "target", "task"), "cases", "task", "one task per target")
+    _check_outcomes(table)
+    return table.sort_values(["target", "case_id"], kind="stable").reset_index(drop=True)
+
+
+def _check_outcomes(table: pd.DataFrame) -> None:
+    ok = table["status"] == "ok"
+    for needed, rows, expected in (
+        (NEEDED, ok | True, "a number, also where the case failed"),
+        (SCORED, ok, "a number for every case that did not fail"),
+    ):
+        for task, columns in needed.items():
+            for column in columns:
+                # Grades stand in for a binary truth and its score.
+                other = {"truth": "grade_true", "score": "grade_pred"}.get(column)
+                absent = table[column].isna() if other is None else table[[column, other]].isna().all(axis=1)
+                _refuse(rows & (table["task"] == task) & absent, "cases", column, expected)
     for column in ("truth", "predicted", *EMPTY):
         _refuse(~(table[column].isna() | table[column].isin([0, 1])), "cases", column, "0 or 1")
     for column in ("dice", "nsd"):
@@ -105,7 +111,12 @@ def check_cases(cases: pd.DataFrame) -> pd.DataFrame:
     for mm, px in (("hd95_mm", "hd95_px"), ("volume_pred_ml", "area_pred_px")):
         in_mm = table[mm].notna().groupby(table["target"]).transform("any")
         _refuse(in_mm & table[px].notna(), "cases", px, f"one unit per target, but {mm} is there too")
-    return table.sort_values(["target", "case_id"], kind="stable").reset_index(drop=True)
+
+
+def _disagreeing(table: pd.DataFrame, key: str, column: str) -> pd.Series:
+    pairs = table[[key, column]].drop_duplicates()
+    double = pairs.loc[pairs[key].duplicated(), key]
+    return table[key].isin(double) if len(double) else pd.Series(False, index=table.index)
 
 
 def check_lesions(lesions: pd.DataFrame | None) -> pd.DataFrame:
@@ -118,7 +129,7 @@ def check_lesions(lesions: pd.DataFrame | None) -> pd.DataFrame:
         table[column] = table[column].astype(str) if column in table else UNKNOWN
     for column in LESION_NUMBERS:
         table[column] = _numbers(table, column, "lesions")
-    _refuse(~table["kind"].isin(LESION_KINDS), "lesions", "kind", f"one of {', '.join(LESION_KINDS)}")
+    _refuse(_not_among(table["kind"], LESION_KINDS), "lesions", "kind", f"one of {', '.join(LESION_KINDS)}")
     marks = table["kind"] == "detection"
     _refuse(marks & ~table["matched"].isin([0, 1]), "lesions", "matched", "true or false for every mark")
     _refuse(marks & table["score"].isna(), "lesions", "score", "a number for every mark")
@@ -176,7 +187,7 @@ def check_subjects(subjects: pd.DataFrame, needed: Sequence[str]) -> pd.DataFram
             expected=", ".join(ANCESTRY_SOURCES),
             fix="use what the person or the site reported, or set the ancestry to 'unknown'",
         )
-    _refuse(~source.isin(ANCESTRY_SOURCES), "subjects", "ancestry_source", ", ".join(ANCESTRY_SOURCES))
+    _refuse(_not_among(source, ANCESTRY_SOURCES), "subjects", "ancestry_source", ", ".join(ANCESTRY_SOURCES))
     sex = _text(table, "sex_at_birth").str.lower()
     return pd.DataFrame(
         {
@@ -196,6 +207,11 @@ def _ancestry(value: str) -> str:
     if plain in _UNKNOWN:
         return UNKNOWN
     return DECLINED if plain in _DECLINED else value.strip()
+
+
+def _not_among(values: pd.Series, allowed: Iterable[str]) -> ArrayLike:
+    wrong = set(values.unique()) - set(allowed)
+    return values.isin(wrong) if wrong else np.zeros(len(values), bool)
 
 
 def _renamed(values: pd.Series, rule: Callable[[str], str]) -> pd.Series:

@@ -61,9 +61,9 @@ def average_flips(
     """
     total = activate(run(image)[0][0], task)
     for flip in flips:
-        axes = [axis + 2 for axis in flip]
+        axes = tuple(axis + 2 for axis in flip)
         answer = activate(run(np.ascontiguousarray(np.flip(image, axes)))[0][0], task)
-        total += np.flip(answer, [axis + 1 for axis in flip]) if answer.ndim > 1 else answer
+        total += np.flip(answer, tuple(axis + 1 for axis in flip)) if answer.ndim > 1 else answer
     return total / np.float32(1 + len(flips))
 
 

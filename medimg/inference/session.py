@@ -48,7 +48,19 @@ class OnnxSession:
 
     def __init__(self, content: bytes, threads: int | None = None) -> None:
         import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as states
 
+        # onnxruntime's errors share no base class of their own.
+        self._errors = (
+            states.Fail,
+            states.InvalidArgument,
+            states.InvalidGraph,
+            states.InvalidProtobuf,
+            states.NotImplemented,
+            states.RuntimeException,
+            RuntimeError,
+            ValueError,
+        )
         onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -59,7 +71,7 @@ class OnnxSession:
         options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except (RuntimeError, ValueError) as error:
+        except self._errors as error:
             raise InputError(
                 "The network of the package cannot be loaded.",
                 where="model.onnx",
@@ -70,7 +82,15 @@ class OnnxSession:
 
     def run(self, image: NDArray[np.float32]) -> Arrays:
         """Pass (B, C, *S) through the network and return its outputs."""
-        outputs: Arrays = self._session.run(None, {self._input: image})
+        try:
+            outputs: Arrays = self._session.run(None, {self._input: image})
+        except self._errors as error:
+            raise InputError(
+                "The network cannot be run on this scan.",
+                where="model.onnx",
+                got=f"input of shape {image.shape}: {str(error).splitlines()[0]}",
+                fix="if memory ran out, lower memory_bytes (models made for tiles) or use a larger machine",
+            ) from error
         return outputs
 
     def findings(self) -> tuple[Finding, ...]:

@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,7 @@ DEFAULT_MEMORY_BYTES = 4 << 30
 _OVERHEAD = 1.5
 _UNKNOWN_BYTES_PER_VOXEL = 1024.0
 
-Outputs = list[NDArray[np.float32]]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def run_windows(
     read: Callable[[tuple[slice, ...]], NDArray[np.float32]],
     shape: Sequence[int],
     windows: Sequence[Window],
-    run: Callable[[NDArray[np.float32]], Outputs],
-) -> Iterator[tuple[Window, Outputs]]:
+    run: Callable[[NDArray[np.float32]], Answer],
+) -> Iterator[tuple[Window, Answer]]:
     """Pass every window through the network.
 
     Parameters
@@ -138,11 +139,11 @@ def run_windows(
         Spatial shape of the scan; windows that reach beyond it see its edge repeated.
     windows : sequence of Window
     run : callable
-        (1, C, *s) to the network's outputs.
+        What to do with a (1, C, *s) window.
 
     Yields
     ------
-    Window and outputs, one window at a time
+    Window and answer, one window at a time
     """
     for window in windows:
         inside = tuple(slice(a, min(b, size)) for a, b, size in zip(window.start, window.stop, shape))

@@ -5,7 +5,7 @@ numbers and file names decide nothing. Tolerances, all stated here:
 
 * row and column cosines may miss orthonormality by 1e-3; above 1e-6 they are repaired with a finding;
 * two slices nearer than 0.01 mm are at the same position;
-* a slice may be off its even position by max(0.01 mm, 1 % of the gap); up to 0.051 mm (positions rounded to
+* a slice may be off its even position by max(0.01 mm, 1 % of the gap); up to 0.055 mm (positions rounded to
   one decimal), but at most 10 % of the gap, is accepted with a finding;
 * the stack may lean by 0.1 degrees; more is a tilted gantry.
 """
@@ -25,7 +25,7 @@ from medimg.io.findings import Finding
 
 _COSINES_REFUSED, _COSINES_REPAIRED = 1e-3, 1e-6
 _SAME_MM = 0.01
-_EVEN_PART, _ROUNDED_MM, _ROUNDED_PART = 0.01, 0.051, 0.10
+_EVEN_PART, _ROUNDED_MM, _ROUNDED_PART = 0.01, 0.055, 0.10
 _LEAN_DEG = 0.1
 _IN_PLANE_MM = 0.1
 
@@ -131,7 +131,7 @@ def _step(
     gap = float(np.median(gaps))
     _check_missing(headers, gaps, gap, where)
     index = np.arange(len(along))
-    uneven = float(np.abs(along - np.polyval(np.polyfit(index, along, 1), index)).max())
+    uneven = float(np.ptp(along - np.polyval(np.polyfit(index, along, 1), index)) / 2)
     limit = max(_SAME_MM, _EVEN_PART * gap)
     rounded = max(limit, min(_ROUNDED_MM, _ROUNDED_PART * gap))
     if uneven > rounded:

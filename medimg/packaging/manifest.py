@@ -227,6 +227,10 @@ class PackageManifest(Part):
             raise ValueError("volumes have three axes, pictures two")
         if (self.anchors is not None) != (self.task.kind == "detection"):
             raise ValueError("anchors belong to detection, and detection needs them")
+        if self.task.kind == "classification" and self.tiling.mode == "tiles":
+            raise ValueError("a classification sees the image whole: no tiles")
+        if self.task.kind == "detection" and self.tiling.flips:
+            raise ValueError("test-time flips are for segmentation and classification")
         known = {label.name for label in self.task.labels} | {self.task.score_name}
         post = self.postprocessing
         named = {*post.thresholds, *post.min_component_voxels, *post.keep_largest}

@@ -22,12 +22,16 @@ class CocoSettings:
 
 @dataclass
 class DataConfig:
-    """Scans and labels. ``root`` is a cohort folder, or one that ``kind`` says how to index."""
+    """Scans and labels. ``root`` is a cohort folder, or one that ``kind`` says how to index.
+
+    ``unit`` is that of CT volumes whose files state none (NIfTI); None assumes HU and says so.
+    """
 
     root: str = MISSING
     title: str = "untitled"
     licence: str = "unknown"
     modality: str = MISSING
+    unit: str | None = None
     kind: str = "csv"
     csv: CsvIndex = field(default_factory=CsvIndex)
     coco: CocoSettings = field(default_factory=CocoSettings)

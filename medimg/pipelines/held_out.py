@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medimg.data.cases import Case
+from medimg.data.cases import Case, read_images
 from medimg.data.targets import Targets
 from medimg.data.truth import component_boxes, label_image, stated_boxes
 from medimg.errors import MedimgError
@@ -25,7 +25,6 @@ from medimg.evaluation import rows as evaluation_rows
 from medimg.evaluation.protocol import Protocol
 from medimg.inference.predictor import Prediction, Predictor
 from medimg.io.image import Picture, Volume
-from medimg.io.read import read
 from medimg.reports.overlay import overlay_png
 
 
@@ -65,15 +64,15 @@ class Truth:
         return self.image.spacing_mm if isinstance(self.image, Volume) else None
 
 
-def read_truth(case: Case, targets: Targets) -> Truth:
-    """Read the first image of a case and everything that was annotated on it.
+def read_truth(case: Case, targets: Targets, images: dict[str, Volume | Picture]) -> Truth:
+    """Read everything that was annotated on the first image of a case.
 
     Raises
     ------
     InputError
-        An image or mask cannot be used.
+        A mask cannot be used.
     """
-    image = read(next(iter(case.images.values())))
+    image = next(iter(images.values()))
     labels = np.zeros(0, np.uint8)
     boxes, box_labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
     if targets.kind == "segmentation" or (targets.kind == "detection" and targets.boxes_from_masks):
@@ -124,12 +123,13 @@ def run_cases(
             case.case_id, case.subject_id, case.site_id, case.scanner, (ages or {}).get(case.subject_id)
         )
         try:
-            truth = read_truth(case, targets)
+            images = read_images(case)
+            truth = read_truth(case, targets, images)
         except MedimgError as error:
             tables.failures.append({"case_id": case.case_id, "reason": error.what})
             continue
         try:
-            found = predictor.predict(case.images, probabilities=_needs_scores(targets))
+            found = predictor.predict(images, probabilities=_needs_scores(targets))
             reason = ""
         except MedimgError as error:
             found, reason = None, error.what

@@ -21,6 +21,7 @@ from medimg.data.fingerprint import fingerprint
 from medimg.data.importers.coco import import_coco
 from medimg.data.importers.csv_index import import_csv
 from medimg.data.importers.nnunet import import_nnunet
+from medimg.data.importers.rows import state_unit
 from medimg.data.plan import Plan, make_plan
 from medimg.data.split import make_split
 from medimg.data.targets import Targets
@@ -60,6 +61,7 @@ def open_cohort(data: DataConfig) -> tuple[Cohort, list[Finding]]:
         )
     else:
         raise ConfigError("no such kind of data folder", where="data.kind", got=data.kind, expected=nearest(data.kind, KINDS))
+    imported = state_unit(imported, data.unit)
     return imported.cohort(info, root), imported.findings
 
 

@@ -29,8 +29,13 @@ _STREAM_IMAGE = 10
 
 def _case_row(person: Person, number: int, manufacturer: str, model: str, modality: str, file_format: str) -> Row:
     return {
-        "case_id": f"{person.subject_id}-{number}", "subject_id": person.subject_id, "session_id": f"ses-{number}",
-        "site_id": person.site_id, "manufacturer": manufacturer, "model": model, "modality": modality,
+        "case_id": f"{person.subject_id}-{number}",
+        "subject_id": person.subject_id,
+        "session_id": f"ses-{number}",
+        "site_id": person.site_id,
+        "manufacturer": manufacturer,
+        "model": model,
+        "modality": modality,
         "format": file_format,
     }
 
@@ -45,8 +50,9 @@ def fundus_cases(person: Person, seed: int, folder: Path, scale: float, _: bool 
     for number, eye in enumerate(eyes, start=1):
         rng = stream(seed, "fundus", person.index, _STREAM_IMAGE + number)
         severity = person.severity + 0.25 * float(rng.normal())
-        image = fundus.render_fundus(person.pigment_od500, severity, camera, rng,
-                                     size_px=int(round(FUNDUS_PX * scale)), laterality=eye)
+        image = fundus.render_fundus(
+            person.pigment_od500, severity, camera, rng, size_px=round(FUNDUS_PX * scale), laterality=eye
+        )
         row = _case_row(person, number, camera.manufacturer, camera.model, "OP", "jpeg")
         row["session_id"] = "ses-1"
         row["laterality"] = eye
@@ -67,8 +73,9 @@ def endoscopy_cases(person: Person, seed: int, folder: Path, scale: float, _: bo
     cases: Cases = []
     for number in range(1, count + 1):
         rng = stream(seed, "endoscopy", person.index, _STREAM_IMAGE + number)
-        frame = endoscopy.render_endoscopy(device, rng, size_px=int(round(ENDOSCOPY_PX * scale)),
-                                           number=int(rng.integers(1000)))
+        frame = endoscopy.render_endoscopy(
+            device, rng, size_px=round(ENDOSCOPY_PX * scale), number=int(rng.integers(1000))
+        )
         row = _case_row(person, number, device.manufacturer, device.model, "ES", "jpeg")
         row["session_id"] = "ses-1"
         row["light"] = "narrow-band" if frame.narrow_band else "white"
@@ -94,17 +101,32 @@ def ct_cases(person: Person, seed: int, folder: Path, scale: float, as_dicom: bo
     scanner = CT_SCANNERS[person.site_id]
     study = ct.render_ct(person.severity, scanner, stream(seed, "ct", person.index, _STREAM_IMAGE), scale=scale)
     row = _case_row(person, 1, scanner.manufacturer, scanner.model, "CT", "dicom-series" if as_dicom else "nifti")
-    row.update(kernel=scanner.kernel, kvp=scanner.kvp, slice_thickness_mm=scanner.slice_mm,
-               contrast="portal-venous" if study.latent["portal_venous"] else "none")
+    row.update(
+        kernel=scanner.kernel,
+        kvp=scanner.kvp,
+        slice_thickness_mm=scanner.slice_mm,
+        contrast="portal-venous" if study.latent["portal_venous"] else "none",
+    )
     if as_dicom:
         row["image"] = f"images/{row['case_id']}"
         write_series(
-            study.hu + np.int16(1024), study.affine, folder / str(row["image"]), modality="CT",
-            identity=(str(seed), person.subject_id, "ct"), series_number=1, rescale=(1.0, -1024.0),
-            attributes={"Manufacturer": scanner.manufacturer, "ManufacturerModelName": scanner.model,
-                        "KVP": f"{scanner.kvp:g}", "ConvolutionKernel": scanner.kernel,
-                        "SeriesDescription": "Simulated chest and upper abdomen", "BodyPartExamined": "CHEST",
-                        "WindowCenter": "40", "WindowWidth": "400"},
+            study.hu + np.int16(1024),
+            study.affine,
+            folder / str(row["image"]),
+            modality="CT",
+            identity=(str(seed), person.subject_id, "ct"),
+            series_number=1,
+            rescale=(1.0, -1024.0),
+            attributes={
+                "Manufacturer": scanner.manufacturer,
+                "ManufacturerModelName": scanner.model,
+                "KVP": f"{scanner.kvp:g}",
+                "ConvolutionKernel": scanner.kernel,
+                "SeriesDescription": "Simulated chest and upper abdomen",
+                "BodyPartExamined": "CHEST",
+                "WindowCenter": "40",
+                "WindowWidth": "400",
+            },
         )
     else:
         row["image"] = f"images/{row['case_id']}.nii.gz"
@@ -131,17 +153,31 @@ def mri_cases(person: Person, seed: int, folder: Path, scale: float, as_dicom: b
         if as_dicom:
             row[f"image_{contrast}"] = stem
             attributes: dict[str, object] = {
-                "Manufacturer": scanner.manufacturer, "ManufacturerModelName": scanner.model,
-                "MagneticFieldStrength": f"{scanner.field_t:g}", "SeriesDescription": contrast,
-                "ScanningSequence": "IR" if sequence.ti_ms else "SE", "SequenceVariant": "SK", "ScanOptions": "",
-                "MRAcquisitionType": "2D", "RepetitionTime": f"{sequence.tr_ms:g}", "EchoTime": f"{sequence.te_ms:g}",
-                "EchoTrainLength": 1, "BodyPartExamined": "BRAIN",
+                "Manufacturer": scanner.manufacturer,
+                "ManufacturerModelName": scanner.model,
+                "MagneticFieldStrength": f"{scanner.field_t:g}",
+                "SeriesDescription": contrast,
+                "ScanningSequence": "IR" if sequence.ti_ms else "SE",
+                "SequenceVariant": "SK",
+                "ScanOptions": "",
+                "MRAcquisitionType": "2D",
+                "RepetitionTime": f"{sequence.tr_ms:g}",
+                "EchoTime": f"{sequence.te_ms:g}",
+                "EchoTrainLength": 1,
+                "BodyPartExamined": "BRAIN",
             }
             if sequence.ti_ms:
                 attributes["InversionTime"] = f"{sequence.ti_ms:g}"
-            write_series(levels.astype(np.int16) * scanner.unit_scale, study.affine, folder / stem, modality="MR",
-                         identity=(str(seed), person.subject_id, contrast), series_number=number,
-                         attributes=attributes, rescale=(1.0, 0.0))
+            write_series(
+                levels.astype(np.int16) * scanner.unit_scale,
+                study.affine,
+                folder / stem,
+                modality="MR",
+                identity=(str(seed), person.subject_id, contrast),
+                series_number=number,
+                attributes=attributes,
+                rescale=(1.0, 0.0),
+            )
         else:
             row[f"image_{contrast}"] = f"{stem}.nii.gz"
             write_nifti(levels, study.affine, folder / f"{stem}.nii.gz", slope=float(scanner.unit_scale))
@@ -153,5 +189,8 @@ def mri_cases(person: Person, seed: int, folder: Path, scale: float, as_dicom: b
 
 
 WRITERS: dict[str, Writer] = {
-    "ct": ct_cases, "mri": mri_cases, "endoscopy": endoscopy_cases, "fundus": fundus_cases,
+    "ct": ct_cases,
+    "mri": mri_cases,
+    "endoscopy": endoscopy_cases,
+    "fundus": fundus_cases,
 }

@@ -6,12 +6,12 @@ Organ densities are textbook values, lengths in millimetres, origin in the middl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medimg.samples.ct_grid import Grid, make_grid
 from medimg.samples.ct_lesions import LIVER_LESION, LUNG_NODULE, draw_liver_lesions, draw_nodules, paint_lesion
 from medimg.samples.ct_scanner import CtScanner, acquire
 from medimg.samples.fields import coverage, gaussian_field
@@ -35,27 +35,9 @@ class CtStudy:
     latent: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Grid:
-    z: Floats
-    y: Floats
-    x: Floats
-    spacing_mm: tuple[float, float, float]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        return self.z.size, self.y.size, self.x.size
-
-    def ellipsoid(self, centre_xyz: Sequence[float], axes_xyz: Sequence[float]) -> Floats:
-        """Approximate signed distance in mm, negative inside."""
-        (a, b, c), (x, y, z) = axes_xyz, centre_xyz
-        q = np.sqrt(((self.x - x) / a) ** 2 + ((self.y - y) / b) ** 2 + ((self.z - z) / c) ** 2)
-        return (q - 1) * min(axes_xyz)
-
-
 @dataclass
 class _Canvas:
-    grid: _Grid
+    grid: Grid
     hu: Floats
 
     def paint(self, level_mm: Floats, value_hu: Floats | float) -> None:
@@ -76,10 +58,10 @@ def render_ct(severity: float, scanner: CtScanner, rng: np.random.Generator, *, 
     scale : float
         Enlarges the in-plane matrix (1 = 72 x 72).
     """
-    columns = int(round(COLUMNS * scale))
+    columns = round(COLUMNS * scale)
     in_plane_mm = FIELD_MM / columns
     slices = int(HEIGHT_MM // scanner.slice_mm)
-    grid = _make_grid(slices, columns, (scanner.slice_mm, in_plane_mm, in_plane_mm))
+    grid = make_grid(slices, columns, (scanner.slice_mm, in_plane_mm, in_plane_mm))
     portal = bool(rng.random() < 0.5)
     canvas, lung_level, liver_level = _draw_body(grid, portal, rng)
 
@@ -98,19 +80,13 @@ def render_ct(severity: float, scanner: CtScanner, rng: np.random.Generator, *, 
     return CtStudy(hu, labels, affine, found, {"severity": severity, "portal_venous": portal})
 
 
-def _make_grid(slices: int, columns: int, spacing_mm: tuple[float, float, float]) -> _Grid:
-    z = (np.arange(slices) - (slices - 1) / 2) * spacing_mm[0]
-    x = (np.arange(columns) - (columns - 1) / 2) * spacing_mm[2]
-    return _Grid(z[:, None, None], x[None, :, None], x[None, None, :], spacing_mm)
-
-
-def _is_visible(lesion: dict[str, object], labels: NDArray[np.uint8], grid: _Grid) -> bool:
+def _is_visible(lesion: dict[str, object], labels: NDArray[np.uint8], grid: Grid) -> bool:
     x, y, z = np.array(lesion["centre_lps_mm"], dtype=float)
     index = [int(np.abs(axis.ravel() - value).argmin()) for axis, value in ((grid.z, z), (grid.y, y), (grid.x, x))]
     return bool(labels[index[0], index[1], index[2]] == lesion["label"])
 
 
-def _draw_body(grid: _Grid, portal: bool, rng: np.random.Generator) -> tuple[_Canvas, Floats, Floats]:
+def _draw_body(grid: Grid, portal: bool, rng: np.random.Generator) -> tuple[_Canvas, Floats, Floats]:
     """Draw everything but lesions; return the canvas and the signed distances of lungs and liver."""
     half_x, half_y = rng.normal(102, 3), rng.normal(79, 3)
     fat_mm, wall_mm = rng.uniform(4, 12), rng.uniform(10, 14)
@@ -192,8 +168,16 @@ def _draw_lungs(
 
 
 def _draw_branch(
-    canvas: _Canvas, start: Floats, direction: Floats, radius_mm: float, length_mm: float, value_hu: float,
-    generations: int, rng: np.random.Generator, *, within: Floats,
+    canvas: _Canvas,
+    start: Floats,
+    direction: Floats,
+    radius_mm: float,
+    length_mm: float,
+    value_hu: float,
+    generations: int,
+    rng: np.random.Generator,
+    *,
+    within: Floats,
 ) -> None:
     """Draw a vessel and its children; Murray's law for equal children: radius x 2^(-1/3) = 0.79."""
     end = start + direction * length_mm * rng.uniform(0.8, 1.2)
@@ -201,8 +185,17 @@ def _draw_branch(
     if generations > 1:
         for _ in range(2):
             turned = direction + 0.55 * rng.normal(size=3)
-            _draw_branch(canvas, end, turned / np.linalg.norm(turned), 0.79 * radius_mm, 0.85 * length_mm, value_hu,
-                         generations - 1, rng, within=within)
+            _draw_branch(
+                canvas,
+                end,
+                turned / np.linalg.norm(turned),
+                0.79 * radius_mm,
+                0.85 * length_mm,
+                value_hu,
+                generations - 1,
+                rng,
+                within=within,
+            )
 
 
 def _paint_capsule(canvas: _Canvas, start: Floats, end: Floats, radius: float, value_hu: float, within: Floats) -> None:
@@ -236,6 +229,7 @@ def _draw_bones(canvas: _Canvas, half_y: float, rib_axes: tuple[float, float], r
     ring = np.abs(grid.ellipsoid((0, 0, 0), (*rib_axes, 1e4))) - 3.2
     slanted = np.abs((grid.z + 0.45 * grid.y + 400) % 27 - 13.5) - 4.6
     front = np.where(grid.z + 0.9 * np.abs(grid.x) > -20, -1e3, 1e3)
-    canvas.paint(np.maximum.reduce([np.broadcast_to(ring, grid.shape), slanted + 0 * grid.x, front + 0 * grid.y]), 520.0)
+    ribs = np.maximum(np.maximum(ring, slanted), front)
+    canvas.paint(ribs, 520.0)
     sternum = np.maximum(np.hypot(grid.x / 2.2, grid.y + rib_axes[1] + 1) - 6, -(grid.z - 5))
     canvas.paint(sternum, 260.0)

@@ -5,27 +5,19 @@ Legend: Z slices, Y rows, X columns; points as (x, y, z) in LPS millimetres.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medimg.samples.ct_grid import Grid
 from medimg.samples.fields import coverage, lumpy_radius
 
 Floats = NDArray[np.float64]
 Lesion = dict[str, Any]
 
 LUNG_NODULE, LIVER_LESION = 1, 2
-
-
-class Grid(Protocol):
-    """What the lesions need to know of the phantom's grid."""
-
-    z: Floats
-    y: Floats
-    x: Floats
-    spacing_mm: tuple[float, float, float]
 
 
 def draw_nodules(severity: float, grid: Grid, lung_level: Floats, rng: np.random.Generator) -> list[Lesion]:
@@ -46,12 +38,22 @@ def draw_nodules(severity: float, grid: Grid, lung_level: Floats, rng: np.random
         if centre is None:
             continue
         density = rng.normal(-600, 40) if ground_glass else rng.normal(30, 15)
-        lesions.append({
-            "kind": "lung_nodule", "label": LUNG_NODULE, "centre_lps_mm": centre, "diameter_mm": diameter,
-            "malignant": malignant, "spiculation": float(rng.uniform(0.16, 0.32) if malignant else rng.uniform(0, 0.05)),
-            "ground_glass": ground_glass, "calcified": calcified, "pleural": pleural,
-            "density_hu": float(260.0 if calcified else density), "rim_mm": 0.0,
-        })
+        spiculation = rng.uniform(0.16, 0.32) if malignant else rng.uniform(0, 0.05)
+        lesions.append(
+            {
+                "kind": "lung_nodule",
+                "label": LUNG_NODULE,
+                "centre_lps_mm": centre,
+                "diameter_mm": diameter,
+                "malignant": malignant,
+                "spiculation": float(spiculation),
+                "ground_glass": ground_glass,
+                "calcified": calcified,
+                "pleural": pleural,
+                "density_hu": float(260.0 if calcified else density),
+                "rim_mm": 0.0,
+            }
+        )
     return lesions
 
 
@@ -66,17 +68,31 @@ def draw_liver_lesions(
         centre = _find_spot(liver_level, 0.45 * diameter, False, diameter, lesions, grid, rng)
         if centre is None:
             continue
-        lesions.append({
-            "kind": "liver_lesion", "label": LIVER_LESION, "centre_lps_mm": centre, "diameter_mm": diameter,
-            "malignant": True, "spiculation": float(rng.uniform(0.03, 0.10)), "ground_glass": False,
-            "calcified": False, "pleural": False, "density_hu": float(liver_hu - rng.normal(40, 5)),
-            "rim_mm": float(rng.uniform(2, 5)),
-        })
+        lesions.append(
+            {
+                "kind": "liver_lesion",
+                "label": LIVER_LESION,
+                "centre_lps_mm": centre,
+                "diameter_mm": diameter,
+                "malignant": True,
+                "spiculation": float(rng.uniform(0.03, 0.10)),
+                "ground_glass": False,
+                "calcified": False,
+                "pleural": False,
+                "density_hu": float(liver_hu - rng.normal(40, 5)),
+                "rim_mm": float(rng.uniform(2, 5)),
+            }
+        )
     return lesions
 
 
 def _find_spot(
-    level: Floats, depth_mm: float, at_wall: bool, diameter: float, others: list[Lesion], grid: Grid,
+    level: Floats,
+    depth_mm: float,
+    at_wall: bool,
+    diameter: float,
+    others: list[Lesion],
+    grid: Grid,
     rng: np.random.Generator,
 ) -> list[float] | None:
     """Choose a voxel deep enough inside the organ, clear of other lesions and of the ends of the scan."""
@@ -90,7 +106,10 @@ def _find_spot(
             return None
         z, y, x = candidates[rng.integers(len(candidates))]
         spot = [float(grid.x.ravel()[x]), float(grid.y.ravel()[y]), float(grid.z.ravel()[z])]
-        gaps = [np.linalg.norm(np.subtract(spot, o["centre_lps_mm"])) - (diameter + o["diameter_mm"]) / 2 for o in others]
+        gaps = [
+            np.linalg.norm(np.subtract(spot, other["centre_lps_mm"])) - (diameter + other["diameter_mm"]) / 2
+            for other in others
+        ]
         if min(gaps, default=np.inf) > 5:
             return spot
     return None

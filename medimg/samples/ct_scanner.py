@@ -56,5 +56,5 @@ def acquire(
     body = ndimage.gaussian_filter((hu > -950).astype(float), (0, 2, 2))
     noise = scanner.noise_hu * ct_noise(hu.shape, scanner.noise_peak_per_px, rng) * (0.1 + 0.9 * body)
     measured = (blurred + 1000) * scanner.gain - 1000 + scanner.offset_hu * body + noise
-    stepped = np.round(np.clip(measured, AIR_HU, 3000) / _STEP_HU) * _STEP_HU
+    stepped = AIR_HU + np.round((np.clip(measured, AIR_HU, 3000) - AIR_HU) / _STEP_HU) * _STEP_HU
     return stepped.astype(np.int16)

@@ -74,8 +74,12 @@ def write_series(
 
 
 def _shared(
-    array: NDArray[np.int16], affine: NDArray[np.float64], modality: str, identity: tuple[str, str, str],
-    series_number: int, rescale: tuple[float, float],
+    array: NDArray[np.int16],
+    affine: NDArray[np.float64],
+    modality: str,
+    identity: tuple[str, str, str],
+    series_number: int,
+    rescale: tuple[float, float],
 ) -> Dataset:
     seed, subject_id, _ = identity
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
@@ -83,10 +87,17 @@ def _shared(
     shared.SpecificCharacterSet = "ISO_IR 100"
     shared.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"] if modality == "CT" else ["ORIGINAL", "PRIMARY", "M", "SE"]
     shared.SOPClassUID = _SOP_CLASS[modality]
-    for keyword in ("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientBirthDate",
-                    "PatientSex", "StudyID", "PositionReferenceIndicator", "Laterality"):
+    for keyword in (
+        "StudyDate",
+        "StudyTime",
+        "AccessionNumber",
+        "ReferringPhysicianName",
+        "PatientBirthDate",
+        "PatientSex",
+        "StudyID",
+        "PositionReferenceIndicator",
+    ):
         setattr(shared, keyword, "")
-    del shared.Laterality
     shared.Modality = modality
     shared.PatientName = "SIMULATED^PHANTOM"
     shared.PatientID = subject_id

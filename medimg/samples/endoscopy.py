@@ -23,12 +23,22 @@ _ATTEMPTS = 4
 _SMALLEST_SHARE = 0.004  # a polyp hidden behind a fold is drawn again
 MUCOSA = np.array([0.78, 0.42, 0.36])
 BLOOD_DENSITY = np.array([0.08, 0.55, 0.50])  # optical density of blood in R, G, B, relative
-ADENOMA = np.array([1.02, 0.80, 0.78])
+ADENOMA = np.array([1.05, 0.66, 0.62])
 _GLYPHS = {
-    "S": "111100111001111", "I": "111010010010111", "M": "101111111101101", "0": "111101101101111",
-    "1": "010110010010111", "2": "111001111100111", "3": "111001111001111", "4": "101101111001001",
-    "5": "111100111001111", "6": "111100111101111", "7": "111001010010010", "8": "111101111101111",
-    "9": "111101111001111", " ": "000000000000000",
+    "S": "111100111001111",
+    "I": "111010010010111",
+    "M": "101111111101101",
+    "0": "111101101101111",
+    "1": "010110010010111",
+    "2": "111001111100111",
+    "3": "111001111001111",
+    "4": "101101111001001",
+    "5": "111100111001111",
+    "6": "111100111101111",
+    "7": "111001010010010",
+    "8": "111101111101111",
+    "9": "111101111001111",
+    " ": "000000000000000",
 }
 
 
@@ -106,9 +116,17 @@ def render_endoscopy(
     _write_corner(rgb, f"SIM {number % 1000:03d}", size_px)
     mask = (block_mean((polyp_map >= 0).astype(float), FINE) >= 0.5) & inside
     return EndoscopyFrame(
-        rgb, mask, inside, polyps, narrow_band,
-        {"polyps": [vars(p) for p in polyps], "narrow_band": narrow_band, "motion_px": motion,
-         "mask_pixels": int(mask.sum())},
+        rgb,
+        mask,
+        inside,
+        polyps,
+        narrow_band,
+        {
+            "polyps": [vars(p) for p in polyps],
+            "narrow_band": narrow_band,
+            "motion_px": motion,
+            "mask_pixels": int(mask.sum()),
+        },
     )
 
 
@@ -121,7 +139,7 @@ def _draw_polyps(tilt: Floats, focal: float, rng: np.random.Generator) -> tuple[
         while np.abs((np.array([np.sin(angle), np.cos(angle)]) / z - tilt) * focal).sum() > 1.05:
             z, angle = float(rng.uniform(1.2, 2.8)), float(rng.uniform(-np.pi, np.pi))
         radius = float(rng.uniform(0.22, 0.40) * (0.6 + 0.3 * z))
-        height = radius * float(rng.uniform(0.7, 1.0) if paris == "Is" else rng.uniform(0.28, 0.40))
+        height = radius * float(rng.uniform(0.7, 1.0) if paris == "Is" else rng.uniform(0.32, 0.45))
         power = 2.2 if paris == "Is" else 4.0
         polyps.append(Polyp(angle, z, radius, height, paris, power))
     return tuple(polyps)
@@ -163,7 +181,7 @@ def _wall_colour(
         if here.any():
             where = np.stack([np.angle(np.exp(1j * (angle[here] - polyp.angle))), z[here] - polyp.z], axis=-1)
             pits = worley_distance(rng.uniform(-1, 1, (90, 2)) * polyp.radius, where) / polyp.radius
-            tint = 1 + rng.uniform(0.5, 1.0) * (ADENOMA - 1)
+            tint = 1 + rng.uniform(0.55, 1.0) * (ADENOMA - 1)
             colour[here] *= tint * (0.90 + 0.7 * np.minimum(pits, 0.22))[:, None]
     patches = sample_wall(gaussian_field((256, 256), 7, rng), angle, z)
     dirt = np.clip((patches - (2.2 - 1.6 * device.residue)) * 3, 0, 0.85)[..., None]

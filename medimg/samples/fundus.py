@@ -138,8 +138,12 @@ def render_fundus(
         lesions=tuple(lesions),
         dr_grade=grade_from_burden(counts),
         latent={
-            "pigment_od500": od500, "severity": severity, "lesion_counts": counts, "fovea_yx": fovea,
-            "disc_yx": disc, "mean_od500_in_field": float(density.mean()),
+            "pigment_od500": od500,
+            "severity": severity,
+            "lesion_counts": counts,
+            "fovea_yx": fovea,
+            "disc_yx": disc,
+            "mean_od500_in_field": float(density.mean()),
         },
     )
 

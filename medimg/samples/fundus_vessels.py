@@ -44,7 +44,9 @@ def _trunks(disc_yx: tuple[float, float], toward_fovea: float, scale: float, rng
     return tips
 
 
-def _walk(tip: _Tip, fovea_yx: tuple[float, float], keep_out: float, rng: np.random.Generator) -> tuple[Floats, list[_Tip]]:
+def _walk(
+    tip: _Tip, fovea_yx: tuple[float, float], keep_out: float, rng: np.random.Generator
+) -> tuple[Floats, list[_Tip]]:
     points, children = [], []
     y, x, heading, radius = tip.y, tip.x, tip.heading, tip.radius
     first = radius
@@ -58,8 +60,14 @@ def _walk(tip: _Tip, fovea_yx: tuple[float, float], keep_out: float, rng: np.ran
         if step > 5 and rng.random() < _BRANCH_PROBABILITY and radius * _CHILD_RADIUS > _THINNEST_PX:
             side = rng.choice([-1.0, 1.0])
             children.append(
-                _Tip(y, x, heading + side * rng.uniform(0.5, 0.95), -side * 0.008, radius * _CHILD_RADIUS,
-                     int(0.7 * (tip.steps - step)))
+                _Tip(
+                    y,
+                    x,
+                    heading + side * rng.uniform(0.5, 0.95),
+                    -side * 0.008,
+                    radius * _CHILD_RADIUS,
+                    int(0.7 * (tip.steps - step)),
+                )
             )
     return np.array(points).reshape(-1, 3), children
 

@@ -66,8 +66,12 @@ def generate(
     for modality in modalities:
         final = output / modality
         if final.exists() and any(final.iterdir()) and not (final / LATENTS_FILE).is_file():
-            raise InputError("This folder holds something else and is not overwritten.", where=final,
-                             expected=f"no such folder, or one with a {LATENTS_FILE}", fix="choose another output")
+            raise InputError(
+                "This folder holds something else and is not overwritten.",
+                where=final,
+                expected=f"no such folder, or one with a {LATENTS_FILE}",
+                fix="choose another output",
+            )
     built = {}
     for modality in modalities:
         count = subjects if subjects is not None else DEFAULT_SUBJECTS[modality]
@@ -106,7 +110,9 @@ def _build(folder: Path, modality: str, seed: int, count: int, scale: float, pop
         rows, truth = person_events(person, modality, stream(seed, modality, person.index, _STREAM_EVENTS))
         events += rows
         latents["subjects"][person.subject_id] = {
-            "population": person.population, "severity": person.severity, **truth,
+            "population": person.population,
+            "severity": person.severity,
+            **truth,
         }
         for row, latent in WRITERS[modality](person, seed, folder, scale, person is as_dicom):
             index.append(row)

@@ -72,11 +72,16 @@ def render_mri(
         Enlarges the matrix (1 = 40 columns, 48 rows).
     """
     # Slices divide by 2 and 3 (thin and thick protocols), rows and columns by 2.
-    fine_shape = tuple(int(round(n * scale / m)) * m for n, m in zip(FINE_SHAPE, (6, 2, 2)))
+    fine_shape = tuple(round(n * scale / m) * m for n, m in zip(FINE_SHAPE, (6, 2, 2)))
     step = PIXEL_MM / 2 * FINE_SHAPE[2] / fine_shape[2]
-    axes = [(np.arange(n) - (n - 1) / 2) * step for n in fine_shape]
-    head = _Head(axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :], step,
-                 np.zeros((len(TISSUES), *fine_shape)))
+    axes: list[Floats] = [(np.arange(n, dtype=np.float64) - (n - 1) / 2) * step for n in fine_shape]
+    head = _Head(
+        axes[0][:, None, None],
+        axes[1][None, :, None],
+        axes[2][None, None, :],
+        step,
+        np.zeros((len(TISSUES), *fine_shape)),
+    )
     white = _draw_brain(head, age, rng)
     tumour = _draw_tumour(head, severity, white, rng)
 
@@ -130,8 +135,11 @@ def _draw_deep(head: _Head, atrophy: float, rng: np.random.Generator) -> None:
         head.paint("gm", head.ellipsoid((side * 11, -20, 8), (5, 9, 9)))
         wide = 1 + 0.35 * (atrophy - 1)
         arch = head.z - 12 + 0.012 * (head.y - 2) ** 2
-        horn = np.sqrt(((head.x - side * (5 + 0.08 * np.abs(head.y))) / (4.6 * wide)) ** 2 + (arch / (6.5 * wide)) ** 2
-                       + ((head.y - 2) / 36) ** 2)
+        horn = np.sqrt(
+            ((head.x - side * (5 + 0.08 * np.abs(head.y))) / (4.6 * wide)) ** 2
+            + (arch / (6.5 * wide)) ** 2
+            + ((head.y - 2) / 36) ** 2
+        )
         rim = coverage((horn - 1) * 4.6 - 2.0, head.step_mm) * np.clip((np.abs(head.y - 2) - 22) / 6, 0, 1)
         head.blend("wmh", rim * min(1.0, 0.35 * atrophy))
         head.paint("csf", (horn - 1) * 4.6)
@@ -170,6 +178,9 @@ def _draw_tumour(head: _Head, severity: float, white: Floats, rng: np.random.Gen
         solid = brain + head.shares[TISSUES.index("oedema")]
         head.blend("core", coverage(distance - inner, head.step_mm) * np.clip(solid, 0, 1))
     return {
-        "tumour": True, "high_grade": high_grade, "centre_lps_mm": spot, "radius_mm": radius,
+        "tumour": True,
+        "high_grade": high_grade,
+        "centre_lps_mm": spot,
+        "radius_mm": radius,
         "core_radius_mm": core_radius,
     }

@@ -56,15 +56,33 @@ def _protocol(t1: Sequence, t2: Sequence, flair: Sequence) -> dict[str, Sequence
 
 SCANNERS = {
     "site-1": MrScanner(
-        "Simulated Medical", "SMR-30", 3.0, 30.0, 0.20, 2, 5,
+        "Simulated Medical",
+        "SMR-30",
+        3.0,
+        30.0,
+        0.20,
+        2,
+        5,
         _protocol(Sequence(620, 11), Sequence(4200, 95), Sequence(9000, 110, 2500)),
     ),
     "site-2": MrScanner(
-        "Example Imaging", "EMR-15", 1.5, 20.0, 0.12, 3, 1,
+        "Example Imaging",
+        "EMR-15",
+        1.5,
+        20.0,
+        0.12,
+        3,
+        1,
         _protocol(Sequence(480, 14), Sequence(3800, 88), Sequence(8500, 100, 2300)),
     ),
     "site-3": MrScanner(
-        "Simulated Medical", "SMR-15", 1.5, 24.0, 0.16, 2, 12,
+        "Simulated Medical",
+        "SMR-15",
+        1.5,
+        24.0,
+        0.16,
+        2,
+        12,
         _protocol(Sequence(560, 10), Sequence(5000, 105), Sequence(9500, 125, 2450)),
     ),
 }

@@ -37,18 +37,21 @@ class _Lab:
 
 
 LABS = {
-    "creatinine": _Lab("LOINC/2160-0", "mg/dL", 0.95, 0.18, 0.10, 0.05, 2,
-                       ("LOINC/14682-9", "umol/L", CREATININE_UMOL_PER_MG_DL, 0.0)),
-    "glucose": _Lab("LOINC/2345-7", "mg/dL", 112.0, 18.0, 14.0, 0.15, 0,
-                    ("LOINC/14749-6", "mmol/L", GLUCOSE_MMOL_PER_MG_DL, 0.0)),
-    "hba1c": _Lab("LOINC/4548-4", "%", 6.3, 0.6, 0.55, 0.20, 1,
-                  ("LOINC/59261-8", "mmol/mol", 10.93, -23.5)),
+    "creatinine": _Lab(
+        "LOINC/2160-0", "mg/dL", 0.95, 0.18, 0.10, 0.05, 2, ("LOINC/14682-9", "umol/L", CREATININE_UMOL_PER_MG_DL, 0.0)
+    ),
+    "glucose": _Lab(
+        "LOINC/2345-7", "mg/dL", 112.0, 18.0, 14.0, 0.15, 0, ("LOINC/14749-6", "mmol/L", GLUCOSE_MMOL_PER_MG_DL, 0.0)
+    ),
+    "hba1c": _Lab("LOINC/4548-4", "%", 6.3, 0.6, 0.55, 0.20, 1, ("LOINC/59261-8", "mmol/mol", 10.93, -23.5)),
     "haemoglobin": _Lab("LOINC/718-7", "g/dL", 13.8, 1.2, -0.4, 0.05, 1, ("LOINC/718-7", "g/L", 10.0, 0.0)),
     "crp": _Lab("LOINC/1988-5", "mg/L", 4.0, 2.5, 1.8, 0.25, 1),
 }
 # Which sites report in the other unit; creatinine at site-3 is in umol/L but says mg/dL: the planted mistake.
 OTHER_UNIT_SITES = {
-    "creatinine": ("site-2", "site-3"), "glucose": ("site-2",), "hba1c": ("site-2", "site-3"),
+    "creatinine": ("site-2", "site-3"),
+    "glucose": ("site-2",),
+    "hba1c": ("site-2", "site-3"),
     "haemoglobin": ("site-3",),
 }
 MISLABELLED = {("creatinine", "site-3")}
@@ -89,8 +92,11 @@ def person_events(
     group = person.population
     score = _SCORE_SHIFT[group] + _SCORE_WEIGHT[group] * z + rng.normal() * np.sqrt(1 - _SCORE_WEIGHT[group] ** 2)
     rows.append(_event(person, 0, SCORE_CODE, round(score, 3), "1", "omics"))
-    rows.append(_event(person, 0, "WEARABLE/steps_per_day", float(round(rng.normal(6200 - 900 * z, 1800), -1)), "1/d",
-                       "wearable"))
+    rows.append(
+        _event(
+            person, 0, "WEARABLE/steps_per_day", float(round(rng.normal(6200 - 900 * z, 1800), -1)), "1/d", "wearable"
+        )
+    )
     propensity = 1 / (1 + np.exp(-(1.1 * z + 0.03 * older - 0.1)))
     treated = bool(rng.random() < propensity)
     effect = 5 + 3 * z - 2 * (person.sex_at_birth == "F")
@@ -99,17 +105,23 @@ def person_events(
     rows.append(_event(person, 1, TREATMENT_CODE, float(treated), "1", "treatment"))
     rows.append(_event(person, OUTCOME_DAY, OUTCOME_CODE, round(outcome, 2), "1", "outcome"))
     truth = {
-        "propensity": propensity, "treated": treated, "treatment_effect": effect, "outcome_untreated": untreated,
+        "propensity": propensity,
+        "treated": treated,
+        "treatment_effect": effect,
+        "outcome_untreated": untreated,
         "outcome_treated": untreated + effect,
     }
     return rows, truth
 
 
-def _event(
-    person: Person, day: int, code: str, value: float | None, unit: str, source: str
-) -> dict[str, object]:
+def _event(person: Person, day: int, code: str, value: float | None, unit: str, source: str) -> dict[str, object]:
     return {
-        "subject_id": person.subject_id, "time": day, "code": code,
-        "numeric_value": "" if value is None else value, "text_value": "", "unit": unit,
-        "site_id": person.site_id, "source": source,
+        "subject_id": person.subject_id,
+        "time": day,
+        "code": code,
+        "numeric_value": "" if value is None else value,
+        "text_value": "",
+        "unit": unit,
+        "site_id": person.site_id,
+        "source": source,
     }

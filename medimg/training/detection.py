@@ -150,17 +150,8 @@ class DetectionTask:
         row = np.full((len(self.labels), 1 + 2 * self.anchors.max_detections), np.nan)
         for k in range(len(self.labels)):
             lesions, mine = truth[classes == k], found.take(found.labels == k)
-            matched = match_boxes(
-                lesions.reshape(-1, 2 * self.anchors.spatial_dims),
-                mine.boxes.astype(np.float64),
-                mine.scores.astype(np.float64),
-                self.matching,
-            )
-            outcome = (matched.lesion_of_mark >= 0).astype(float)
-            if self.matching.duplicates == "ignore":
-                outcome[matched.duplicate] = np.nan
             row[k, 0] = len(lesions)
-            row[k, 1 : 1 + 2 * len(mine)] = np.stack((mine.scores, outcome), axis=1).reshape(-1)
+            row[k, 1 : 1 + 2 * len(mine)] = np.stack((mine.scores, self._outcome(lesions, mine)), axis=1).reshape(-1)
         return row.reshape(-1)
 
     def summarise(self, rows: NDArray[Any]) -> dict[str, float]:
@@ -177,6 +168,16 @@ class DetectionTask:
             figures["ap"].append(average_precision(marks[:, 0], marks[:, 1] > 0, lesions))
         means = {name: _mean(values) for name, values in figures.items()}
         return means | {f"ap_{label}": value for label, value in zip(self.labels, figures["ap"], strict=True)}
+
+    def _outcome(self, lesions: NDArray[np.float64], found: Detections) -> NDArray[np.float64]:
+        """Return for each detection of one class 1 for a hit, 0 for a false mark, NaN for an ignored one."""
+        if len(lesions) == 0:
+            return np.zeros(len(found))
+        matched = match_boxes(lesions, found.boxes.astype(np.float64), found.scores.astype(np.float64), self.matching)
+        outcome = (matched.lesion_of_mark >= 0).astype(np.float64)
+        if self.matching.duplicates == "ignore":
+            outcome[matched.duplicate] = np.nan
+        return outcome
 
     def _check_outputs(self, logits: Tensor, anchors: Tensor) -> None:
         if logits.shape[1:] != (len(anchors), len(self.labels)):

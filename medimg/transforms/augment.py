@@ -8,7 +8,7 @@ nothing is drawn costs nothing but its copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -200,17 +200,12 @@ class Augment:
     ) -> tuple[Tensor, Tensor | None, list[Tensor] | None]:
         affine, elastic = draw.parameters["affine"], draw.parameters["elastic"]
         size = tuple(image.shape[2:])
-        chosen = torch.nonzero(affine["on"] | elastic["on"]).flatten()
-        if len(chosen) == 0:
-            return image, label, boxes
-        # A CPU gains from leaving out the passes that one sample does not need, a GPU from one large batch.
-        for group in chosen.split(1 if image.device.type == "cpu" else len(chosen)):
+        for group, places in _groups(affine["on"] | elastic["on"], image.device):
             matrix, offset = affine_map({k: v[group] for k, v in affine.items()}, size, self.relative_spacing)
             shift = None
             if elastic["on"][group].any():
                 control_points = self.settings.elastic.control_points
                 shift = displacement({k: v[group] for k, v in elastic.items()}, size, control_points)
-            places = group.to(image.device)
             labels = None if label is None else label[places]
             image[places], warped = warp(image[places], labels, matrix, offset, shift, self.settings.padding)
             if label is not None and warped is not None:
@@ -242,9 +237,18 @@ class Augment:
 
 def _apply_where(image: Tensor, on: Tensor, function: Callable[..., Tensor], *values: Tensor) -> None:
     """Overwrite the samples of ``image`` that are ``on`` (B,) with the function of them and of their values."""
+    for group, places in _groups(on, image.device):
+        image[places] = function(image[places], *(value[group] for value in values))
+
+
+def _groups(on: Tensor, device: torch.device) -> Iterator[tuple[Tensor, slice | Tensor]]:
+    """Yield which samples to work on together: their numbers, on the CPU, and an index into tensors on the device.
+
+    A CPU gains from single samples (no copies, passes that a sample does not need are left out), a GPU from one batch.
+    """
     chosen = torch.nonzero(on).flatten()
-    if len(chosen) == len(image):
-        image.copy_(function(image, *values))
-    elif len(chosen) > 0:
-        places = chosen.to(image.device)
-        image[places] = function(image[places], *(value[chosen] for value in values))
+    if device.type != "cpu" and len(chosen):
+        yield chosen, chosen.to(device)
+        return
+    for one in chosen.split(1):
+        yield one, slice(int(one), int(one) + 1)

@@ -1,4 +1,4 @@
-"""Does a model trained on one synthetic population fail on another, and do more pictures of the same one repair it?
+"""Train on one synthetic population, test on the others, with a control for the number of pictures.
 
 A small pixel classifier (twelve colour and scale features, two hidden layers of 48) learns to find lesions on
 simulated fundus photographs of diseased eyes, all taken by one camera with fixed exposure. Four kinds of training:
@@ -117,8 +117,11 @@ def table(rows: list[dict[str, object]]) -> str:
     for condition in CONDITIONS:
         cells = []
         for population in POPULATIONS:
-            values = [float(str(row["average_precision"])) for row in rows
-                      if row["training"] == condition and row["tested_on"] == population]
+            values = [
+                float(str(row["average_precision"]))
+                for row in rows
+                if row["training"] == condition and row["tested_on"] == population
+            ]
             cells.append(f"{np.mean(values):.3f} ± {np.std(values, ddof=1 if len(values) > 1 else 0):.3f}")
         lines.append(f"| {condition} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -45,7 +45,19 @@ def test_multilabel_3d_with_accumulation(tmp_path):
     task = SegmentationTask(labels=("blob",), mode="multilabel", tile=(8, 8, 8), halo=(4, 4, 4), max_voxels=100)
     cases = blob_cases(4, (12, 14, 16))
     network = toy_net(dims=3, out=1)
-    result = _fit(tmp_path, network, cases, cases, task, patch=(8, 8, 8), steps=40, accumulate=2, learning_rate=1e-2)
+    result = _fit(
+        tmp_path,
+        network,
+        cases,
+        cases,
+        task,
+        patch=(8, 8, 8),
+        batch_size=2,
+        steps=30,
+        accumulate=2,
+        learning_rate=2e-2,
+        ema_decay=0.9,
+    )
     assert result.best_value > 0.7
 
 
@@ -133,15 +145,18 @@ def test_early_stop(tmp_path):
         tmp_path, steps=50, validate_every_steps=2, early_stop_patience=2, learning_rate=1e-12, ema_decay=None
     )
     assert result.steps == 6
-    assert _fit(
-        tmp_path,
-        steps=50,
-        validate_every_steps=2,
-        early_stop_patience=2,
-        learning_rate=1e-12,
-        ema_decay=None,
-        resume=True,
-    ).steps == 6
+    assert (
+        _fit(
+            tmp_path,
+            steps=50,
+            validate_every_steps=2,
+            early_stop_patience=2,
+            learning_rate=1e-12,
+            ema_decay=None,
+            resume=True,
+        ).steps
+        == 6
+    )
 
 
 def test_without_tuning_cases_the_last_weights_are_best(tmp_path):

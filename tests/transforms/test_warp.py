@@ -46,6 +46,20 @@ def test_planewise_warp_equals_the_direct_one(size: tuple[int, ...], seed: int) 
     assert difference.max() < (1e-4 if len(size) == 2 else 0.05)
 
 
+@pytest.mark.parametrize("padding", ["border", "zeros", "reflection"])
+def test_turn_about_z_with_scale_equals_the_direct_one_everywhere(padding: str) -> None:
+    """Slices that move alike share a grid and z is a product with a matrix: no approximation is left."""
+    size = (10, 14, 18)
+    image = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(0))
+    settings = Affine(1.0, ((-30, 30), (0, 0), (0, 0)), 1.0, (0.8, 1.25), True, translation_probability=1.0)
+    matrix, offset = affine_map(settings.draw(1, 3, torch.Generator().manual_seed(2)), size, (2.0, 1.0, 1.0))
+    axes = torch.meshgrid(*(torch.arange(s, dtype=torch.float64) + 0.5 for s in size), indexing="ij")
+    source = torch.stack(axes, -1) @ matrix[0].T + offset[0]
+    grid = (2 * source / torch.tensor(size) - 1).flip(-1).float()[None]
+    expected = functional.grid_sample(image, grid, padding_mode=padding, align_corners=False)
+    assert torch.allclose(warp(image, None, matrix, offset, padding=padding)[0], expected, atol=1e-4)
+
+
 def test_labels_follow_the_image_and_keep_their_bits() -> None:
     size = (24, 28, 32)
     label = torch.zeros(1, *size, dtype=torch.int64)

@@ -100,9 +100,38 @@ def _facts(image: Volume | Picture) -> dict[str, Any]:
             "spacing_z_mm": spacing[0],
             "spacing_y_mm": spacing[1],
             "spacing_x_mm": spacing[2],
+            "intensity_unit": image.unit,
         }
     height, width = image.array.shape[:2]
-    return {"nz": 1, "ny": height, "nx": width}
+    return {"nz": 1, "ny": height, "nx": width, "intensity_unit": "srgb16" if image.array.dtype.itemsize > 1 else "srgb8"}
+
+
+def state_unit(imported: Imported, unit: str | None) -> Imported:
+    """Give CT volumes without a unit the stated one; NIfTI files state none.
+
+    Parameters
+    ----------
+    imported : Imported
+        Rows as measured.
+    unit : str or None
+        None assumes HU, the convention for CT in NIfTI, and says so in a finding.
+    """
+    silent = [row for row in imported.images if row["modality"] == "CT" and row.get("intensity_unit") == "arbitrary"]
+    if not silent:
+        return imported
+    for row in silent:
+        row["intensity_unit"] = unit or "HU"
+    if unit is None:
+        imported.findings.append(
+            Finding(
+                "UNIT_ASSUMED",
+                "warning",
+                f"{len(silent)} CT volumes state no unit of their values (data.unit=… states it)",
+                file=str(silent[0]["path"]),
+                assumed="HU",
+            )
+        )
+    return imported
 
 
 def once(rows: Iterable[dict[str, Any]], key: Callable[[dict[str, Any]], str]) -> list[dict[str, Any]]:

@@ -1,0 +1,65 @@
+"""The release gate: whether a candidate may be sealed, decided from its report alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from medimg.errors import InputError
+from medimg.evaluation.document import Report
+from medimg.evaluation.protocol import check_frozen
+from medimg.packaging.manifest import SEALABLE
+
+
+@dataclass(frozen=True)
+class GateDecision:
+    """What the gate says.
+
+    Attributes
+    ----------
+    passed : bool
+        The package may be sealed.
+    status : str
+        The report's place on the ladder.
+    reasons : tuple of str
+        Why not, or under which limits.
+    """
+
+    passed: bool
+    status: str
+    reasons: tuple[str, ...]
+
+
+def decide(report: Report, *, package_digest: str, weights_sha256: str) -> GateDecision:
+    """Decide whether the package that a report is about may be sealed.
+
+    Parameters
+    ----------
+    report : Report
+        Of the held-out evaluation.
+    package_digest, weights_sha256 : str
+        Of the package at hand.
+
+    Notes
+    -----
+    Refused where the report is about other weights, thresholds or labels, where its protocol was changed after it was
+    frozen, and where its status is below 'validated with limitations'.
+    """
+    reasons = _binding(report, package_digest, weights_sha256)
+    sufficient = report.status in SEALABLE
+    if not sufficient or reasons:
+        return GateDecision(False, report.status, tuple([*reasons, *report.status_reasons]))
+    limits = [f"not validated for: {', '.join(report.not_validated_for)}"] if report.not_validated_for else []
+    return GateDecision(True, report.status, tuple([*limits, *report.status_reasons]))
+
+
+def _binding(report: Report, package_digest: str, weights_sha256: str) -> list[str]:
+    reasons = []
+    if report.model.package_digest != package_digest or report.protocol.package_digest != package_digest:
+        reasons.append("the report is about another package: its digest differs")
+    if report.model.weights_sha256 != weights_sha256:
+        reasons.append("the report is about other weights: their digest differs")
+    try:
+        check_frozen(report.protocol)
+    except InputError as error:
+        reasons.append(error.what)
+    return reasons

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# The README's test command: set-up, style, types, import walls, and every test, with coverage of medimg/.
+source "$(dirname "$0")/environment.sh" "test,openvino,encoder"
+ruff check .
+ruff format --check .
+mypy
+lint-imports
+coverage erase
+coverage run -m pytest "$@"
+coverage combine --quiet
+coverage report --fail-under=85 --skip-covered --sort=cover
