@@ -105,7 +105,7 @@ def _open(case: Case, targets: Targets | None, report: CheckReport) -> str:
         first = image if first is None else first
         digest.update(np.ascontiguousarray(image.array).tobytes())
         report.findings += [finding for finding in image.findings if finding.severity != "info"]
-    if targets is not None and first is not None and targets.kind != "classification" and case.masks:
+    if targets is not None and first is not None and targets.mask_names and case.masks:
         label_image(case, targets, first)
         report.findings += _unknown_values(case)
     if targets is not None and targets.kind == "classification":

@@ -102,7 +102,7 @@ def _facts(case: Case, targets: Targets, channels: tuple[str, ...]) -> dict[str,
 
 
 def _mask(case: Case, targets: Targets, image: Volume | Picture) -> NDArray[Any] | None:
-    if targets.kind == "classification" or (targets.kind == "detection" and not targets.boxes_from_masks):
+    if not targets.mask_names:
         return None
     return np.asarray(label_image(case, targets, image).array)
 

@@ -153,7 +153,7 @@ def build_store(
 def store_key(case: Case, targets: Targets, preparation: Preparation) -> str:
     """Return the content key of a prepared case: source bytes, truth and preparation, nothing else."""
     digests = case.digests or {name: digest_path(path) for name, path in case.images.items()}
-    drawn = {ref.path for ref in case.masks if ref.path is not None and ref.name in targets.names}
+    drawn = {ref.path for ref in case.masks if ref.path is not None and ref.name in targets.mask_names}
     return digest_value(
         {
             "version": STORE_VERSION,
@@ -215,7 +215,7 @@ def _write(case: Case, targets: Targets, preparation: Preparation, folder: Path)
         "shape": list(prepared.array.shape),
         "stats": prepared.stats,
         "classes": case.classes,
-        "label_names": list(targets.names),
+        "label_names": list(targets.mask_names),
         "has_label": label is not None,
     }
     (part / "case.json").write_text(json.dumps(facts, indent=1))
@@ -231,8 +231,7 @@ def _label(
     prepared: Prepared,
     preparation: Preparation,
 ) -> NDArray[Any] | None:
-    drawn = targets.kind == "segmentation" or (targets.kind == "detection" and targets.boxes_from_masks)
-    if not drawn:
+    if not targets.mask_names:
         return None
     mask = label_image(case, targets, next(iter(images.values())))
     return prepare_mask(mask, prepared.grid, preparation)
@@ -254,8 +253,8 @@ def _foreground(label: NDArray[Any] | None, targets: Targets) -> NDArray[np.int3
     if label is None:
         return np.zeros((0, 4), np.int32)
     rows = [np.zeros((0, 1 + label.ndim), np.int32)]
-    for index in range(len(targets.names)):
-        where = np.argwhere(label == index + 1 if targets.mode == "multiclass" else (label >> index) & 1)
+    for index in range(len(targets.mask_names)):
+        where = np.argwhere(label == index + 1 if targets.exclusive else (label >> index) & 1)
         if len(where):
             # Evenly spaced in scan order: the same points whatever machine prepared the case.
             chosen = where[np.linspace(0, len(where) - 1, min(FOREGROUND_POINTS, len(where))).astype(int)]

@@ -25,6 +25,8 @@ class Targets(BaseModel):
         Number of classes or grades (classification).
     negative_grades, positive_grades : tuple of int
         The binary view of a grade that is reported; grades in neither are left out of it.
+    auxiliary : tuple of str
+        Classification: masks that help in training (a further loss) and are never needed afterwards.
     boxes_from_masks : bool
         Detection: every connected component of a mask is one box.
     min_component : int
@@ -39,6 +41,7 @@ class Targets(BaseModel):
     classes: int = 2
     negative_grades: tuple[int, ...] = ()
     positive_grades: tuple[int, ...] = ()
+    auxiliary: tuple[str, ...] = ()
     boxes_from_masks: bool = False
     min_component: int = Field(default=1, ge=1)
 
@@ -51,11 +54,25 @@ class Targets(BaseModel):
         }[self.kind]
         if self.mode not in allowed:
             raise ValueError(f"mode of a {self.kind} task is one of {', '.join(allowed)}, not {self.mode!r}")
+        if self.auxiliary and self.kind != "classification":
+            raise ValueError("auxiliary masks belong to classification")
         if self.mode == "multilabel" and len(self.names) > 16:
             raise ValueError("a multilabel segmentation holds at most 16 labels")
         if self.mode == "ordinal" and not (self.negative_grades and self.positive_grades):
             raise ValueError("an ordinal task names negative_grades and positive_grades for its binary view")
         return self
+
+    @property
+    def mask_names(self) -> tuple[str, ...]:
+        """Masks that are drawn into the stored label; with ``multiclass`` segmentation an index, else a bitmask."""
+        if self.kind == "segmentation" or (self.kind == "detection" and self.boxes_from_masks):
+            return self.names
+        return self.auxiliary
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the stored label holds class indices."""
+        return self.kind == "segmentation" and self.mode == "multiclass"
 
     @property
     def output_channels(self) -> int:

@@ -36,10 +36,10 @@ def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume
         A target has no annotation, a mask lies on another grid, or two multiclass labels overlap.
     """
     shape = image.array.shape[-3:] if isinstance(image, Volume) else image.array.shape[:2]
-    drawn = np.zeros(shape, np.uint16 if len(targets.names) > 8 else np.uint8)
+    drawn = np.zeros(shape, np.uint16 if len(targets.mask_names) > 8 else np.uint8)
     refs = {ref.name: ref for ref in case.masks}
     cache: dict[Path, NDArray[Any]] = {}
-    for index, name in enumerate(targets.names):
+    for index, name in enumerate(targets.mask_names):
         if name not in refs:
             raise InputError(
                 f"target '{name}' is not annotated",
@@ -53,16 +53,16 @@ def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume
         if ref.path not in cache:
             cache[ref.path] = _on_grid(ref.path, image, case.case_id)
         where = cache[ref.path] == ref.value if ref.value is not None else cache[ref.path] != 0
-        _draw(drawn, where, index, targets.mode, case.case_id, name)
+        _draw(drawn, where, index, targets.exclusive, case.case_id, name)
     if isinstance(image, Volume):
         return Volume(drawn, image.affine, unit="label")
     return Picture(drawn, colour_space="label")
 
 
 def _draw(
-    drawn: NDArray[Any], where: NDArray[np.bool_], index: int, mode: str, case_id: str, name: str
+    drawn: NDArray[Any], where: NDArray[np.bool_], index: int, exclusive: bool, case_id: str, name: str
 ) -> None:
-    if mode == "multiclass":
+    if exclusive:
         if np.any(drawn[where]):
             raise InputError(
                 f"target '{name}' overlaps another one",

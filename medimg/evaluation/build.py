@@ -9,10 +9,11 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from medimg import __version__
 from medimg.errors import InputError
-from medimg.evaluation.cells import Cell, adjust, is_small, make_cell, publish
+from medimg.evaluation.cells import Cell, adjust, make_cell, publish, shown
 from medimg.evaluation.curves import curve_kind, curve_of
 from medimg.evaluation.document import (
     Curve,
@@ -24,47 +25,53 @@ from medimg.evaluation.document import (
     TaskInfo,
 )
 from medimg.evaluation.endpoints import METRICS
-from medimg.evaluation.estimates import Measured, Selection, measure, worst_for_failures
+from medimg.evaluation.estimates import Measured, measure
 from medimg.evaluation.groups import assign_groups, group_values, reference_of
-from medimg.evaluation.intervals import Floats
+from medimg.evaluation.intervals import Floats, count_patients
 from medimg.evaluation.protocol import EndpointRule, FrozenProtocol, Protocol, check_frozen
+from medimg.evaluation.selection import Rows, Selection, worst_for_failures
 from medimg.evaluation.spread import spreads
 from medimg.evaluation.status import decide
 from medimg.evaluation.summary import cross_count, describe, list_failures, settings_in_words, worst_cases
 from medimg.evaluation.tables import (
+    CASE_NUMBERS,
     check_cases,
     check_lesions,
     check_pixel_scores,
     check_subjects,
 )
 from medimg.evaluation.texts import does_not_show, limitations
+from medimg.evaluation.verdicts import is_small
 
 POSITIVE = ["truth", "grade_true", "truth_empty", "n_lesions"]
 """Columns that say whether a case is positive."""
 
-Groups = Mapping[tuple[str, str], "pd.Series"]
+Groups = Mapping[tuple[str, str], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The checked tables: cases with groups and worst outcomes for failures, marks, and pixel histograms."""
+    """The checked tables: cases with groups and worst outcomes for failures, marks, and pixel histograms.
 
-    cases: pd.DataFrame
-    marks: pd.DataFrame
+    ``targets`` holds the row mask of each target.
+    """
+
+    cases: Rows
+    targets: Mapping[str, NDArray[np.bool_]]
+    marks: Rows
     histograms: Mapping[str, tuple[Floats, Floats]]
 
-    def select(self, target: str, rows: pd.Series) -> Selection:
+    def select(self, target: str, rows: NDArray[np.bool_]) -> Selection:
         """Return the rows of one target in one group; ``rows`` is a mask over the cases."""
-        mask = (self.cases["target"] == target).to_numpy()
-        chosen = mask & rows.to_numpy()
-        cases = self.cases[chosen]
+        mask = self.targets[target]
+        cases = self.cases.where(mask & rows)
         marks = self.marks
         if len(marks):
-            marks = marks[(marks["target"] == target) & marks["case"].isin(cases["case"])]
+            marks = marks.where((marks["target"] == target) & np.isin(marks["case"], cases["case"]))
         if target not in self.histograms:
             return Selection(cases, marks)
         positive, negative = self.histograms[target]
-        return Selection(cases, marks, positive[chosen[mask]], negative[chosen[mask]])
+        return Selection(cases, marks, positive[rows[mask]], negative[rows[mask]])
 
 
 def build_report(
@@ -118,10 +125,10 @@ def build_report(
     table = assign_groups(table, people, declared)
     _check_endpoints(declared, table)
     evidence = _gather(table, lesions, pixel_scores, declared)
-    groups = _groups(evidence.cases, declared)
-    cells = adjust(_cells(evidence, groups, declared), declared.confidence)
+    groups = _groups(table, declared)
+    cells = adjust(_cells(evidence, table, groups, declared), declared.confidence)
     test_set = describe(table, people, len(failures))
-    patients = {key: int(table.loc[rows, "patient"].nunique()) for key, rows in groups.items()}
+    patients = {key: count_patients(table.loc[rows, "patient"].to_numpy()) for key, rows in groups.items()}
     outcome = decide(cells, patients, test_set, declared)
     cross = cross_count(table, declared)
     return Report(
@@ -197,8 +204,9 @@ def _gather(
     pixels = check_pixel_scores(pixel_scores)
     wanted = {r.target for r in declared.endpoints if r.metric.startswith("pixel_")} & set(pixels["target"])
     histograms = {target: _histograms(table, pixels, target) for target in sorted(wanted)}
-    numbers = worst_for_failures(table).drop(columns=["case_id", "subject_id", "site_id", "scanner", "reason"])
-    return Evidence(numbers, marks, histograms)
+    targets = {target: (table["target"] == target).to_numpy() for target in table["target"].unique()}
+    rows = Rows.of(worst_for_failures(table), [*CASE_NUMBERS, "patient", "case", "failed"])
+    return Evidence(rows, targets, Rows.of(marks, ["target", "patient", "case", "score", "matched"]), histograms)
 
 
 def _histograms(table: pd.DataFrame, pixels: pd.DataFrame, target: str) -> tuple[Floats, Floats]:
@@ -214,23 +222,23 @@ def _histograms(table: pd.DataFrame, pixels: pd.DataFrame, target: str) -> tuple
     return found[0], found[1]
 
 
-def _groups(cases: pd.DataFrame, declared: Protocol) -> dict[tuple[str, str], pd.Series]:
+def _groups(cases: pd.DataFrame, declared: Protocol) -> dict[tuple[str, str], NDArray[np.bool_]]:
     """Return the mask of the cases of each group, in the order of printing."""
-    groups = {("overall", "all"): pd.Series(True, index=cases.index)}
+    groups = {("overall", "all"): np.ones(len(cases), bool)}
     for axis in declared.axes:
         for value in group_values(cases, axis, declared):
-            groups[(axis, value)] = cases[f"axis_{axis}"] == value
+            groups[(axis, value)] = (cases[f"axis_{axis}"] == value).to_numpy()
     return groups
 
 
-def _cells(evidence: Evidence, groups: Groups, declared: Protocol) -> list[Cell]:
+def _cells(evidence: Evidence, table: pd.DataFrame, groups: Groups, declared: Protocol) -> list[Cell]:
     cells = []
     known: dict[bytes, dict[str, Measured]] = {}
     for (axis, value), rows in groups.items():
         measured = _measure(evidence, rows, declared, known)
         name, others = "", {}
         if axis != "overall" and rows.any():
-            name, outside = reference_of(axis, value, evidence.cases, declared)
+            name, outside = reference_of(axis, value, table, declared)
             if name != value:
                 others = _measure(evidence, outside, declared, known)
         for rule in declared.endpoints:
@@ -241,11 +249,11 @@ def _cells(evidence: Evidence, groups: Groups, declared: Protocol) -> list[Cell]
 
 
 def _measure(
-    evidence: Evidence, rows: pd.Series, declared: Protocol, known: dict[bytes, dict[str, Measured]]
+    evidence: Evidence, rows: NDArray[np.bool_], declared: Protocol, known: dict[bytes, dict[str, Measured]]
 ) -> dict[str, Measured]:
     """Return every endpoint on one group, by endpoint id."""
     # A group of one axis is often the rest of another group: two sexes, two sites.
-    key = hashlib.sha256(rows.to_numpy().tobytes()).digest()
+    key = hashlib.sha256(rows.tobytes()).digest()
     if key not in known:
         selections = {target: evidence.select(target, rows) for target in {rule.target for rule in declared.endpoints}}
         known[key] = {r.id: measure(r, selections[r.target], declared) for r in declared.endpoints}
@@ -280,11 +288,11 @@ def _is_positive(cases: pd.DataFrame) -> pd.Series:
 
 
 def _group_row(
-    key: tuple[str, str], rows: pd.Series, table: pd.DataFrame, cells: Sequence[Cell], declared: Protocol
+    key: tuple[str, str], rows: NDArray[np.bool_], table: pd.DataFrame, cells: Sequence[Cell], declared: Protocol
 ) -> GroupRow:
     axis, value = key
     mine = table.loc[rows, ["case", "patient", "failed", *POSITIVE]]
-    n_patients = int(mine["patient"].nunique())
+    n_patients = count_patients(mine["patient"].to_numpy())
     small = is_small(n_patients, declared)
     positive = _is_positive(mine).groupby(mine["case"]).any()
     n_failed = mine.loc[mine["failed"], "case"].nunique()
@@ -294,9 +302,9 @@ def _group_row(
             "value": value,
             "n_cases": None if small else mine["case"].nunique(),
             "n_patients": None if small else n_patients,
-            "n_positives": None if small else int(positive.sum()),
-            "n_negatives": None if small else int((~positive).sum()),
-            "n_failed": None if small else int(n_failed),
+            "n_positives": None if small else shown(int(positive.sum()), declared),
+            "n_negatives": None if small else shown(int((~positive).sum()), declared),
+            "n_failed": None if small else shown(int(n_failed), declared),
             "suppressed": small,
             "results": [publish(c, declared) for c in cells if (c.axis, c.value) == key],
         }

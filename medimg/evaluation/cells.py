@@ -14,7 +14,7 @@ from medimg.evaluation.estimates import Measured
 from medimg.evaluation.intervals import Floats, difference
 from medimg.evaluation.multiplicity import benjamini_hochberg, holm
 from medimg.evaluation.protocol import EndpointRule, Protocol
-from medimg.evaluation.verdicts import after_adjustment, judge_against, shortfall, smallest_detectable_gap
+from medimg.evaluation.verdicts import after_adjustment, is_small, judge_against, shortfall, smallest_detectable_gap
 
 
 @dataclass(frozen=True)
@@ -134,9 +134,9 @@ def publish(cell: Cell, protocol: Protocol) -> Result:
         interval_method=estimate.method,
         n_cases=measured.n_cases,
         n_patients=measured.n_patients,
-        n_positives=measured.n_positives,
-        n_negatives=measured.n_negatives,
-        n_failed=measured.n_failed,
+        n_positives=shown(measured.n_positives, protocol),
+        n_negatives=shown(measured.n_negatives, protocol),
+        n_failed=shown(measured.n_failed, protocol),
         reason=estimate.reason,
         note=estimate.note,
         floor_verdict=cell.floor_verdict,
@@ -149,9 +149,9 @@ def publish(cell: Cell, protocol: Protocol) -> Result:
     )
 
 
-def is_small(n_patients: int, protocol: Protocol) -> bool:
-    """Return whether a count of patients may not be published."""
-    return protocol.suppress and 0 < n_patients < protocol.suppress_below
+def shown(count: int | None, protocol: Protocol) -> int | None:
+    """Return a count as published: None where it is small and the protocol suppresses."""
+    return None if count is None or is_small(count, protocol) else count
 
 
 def _held_back(cell: Cell) -> str | None:

@@ -8,11 +8,12 @@ import numpy as np
 
 from medimg.evaluation.auc import roc_points
 from medimg.evaluation.document import Curve
-from medimg.evaluation.estimates import Selection, marks_of
+from medimg.evaluation.estimates import marks_of
 from medimg.evaluation.froc import froc_points
 from medimg.evaluation.intervals import Floats, count_patients
 from medimg.evaluation.pixel_scores import precision_recall_points
 from medimg.evaluation.protocol import EndpointRule, Protocol
+from medimg.evaluation.selection import Selection
 
 MAX_POINTS = 201
 _FREE_RESPONSE = ("cpm", "froc_sensitivity", "lesion_sensitivity", "average_precision")
@@ -55,7 +56,7 @@ def curve_of(
         points=[(round(float(x), digits), round(float(y), digits)) for x, y in points[kept]],
         operating_point=operating_point,
         step=kind == "froc",
-        n_patients=count_patients(selection.cases["patient"].to_numpy()),
+        n_patients=count_patients(selection.cases["patient"]),
     )
 
 
@@ -63,15 +64,15 @@ _Found = tuple[Floats, tuple[float, float] | None] | None
 
 
 def _roc(selection: Selection) -> _Found:
-    rows = selection.cases[selection.cases["truth"].notna() & selection.cases["score"].notna()]
-    truth = (rows["truth"] == 1).to_numpy()
+    rows = selection.cases.known("truth", "score")
+    truth = rows["truth"] == 1
     if not truth.any() or truth.all():
         return None
-    called = rows["predicted"].to_numpy()
+    called = rows["predicted"]
     point = None
     if not np.isnan(called).any():
         point = (float(np.mean(called[~truth] == 1)), float(np.mean(called[truth] == 1)))
-    return roc_points(truth, rows["score"].to_numpy()), point
+    return roc_points(truth, rows["score"]), point
 
 
 def _froc(selection: Selection) -> _Found:
@@ -81,7 +82,7 @@ def _froc(selection: Selection) -> _Found:
     marks, _ = marks_of(selection)
     points = np.vstack([[0.0, 0.0], froc_points(marks)])
     lesions = float(cases["n_lesions"].sum())
-    point = (float(cases["n_false_positives"].sum() / len(cases)), float(cases["n_hit"].sum() / lesions))
+    point = (float(np.nansum(cases["n_false_positives"]) / len(cases)), float(np.nansum(cases["n_hit"]) / lesions))
     return points, point
 
 

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from medimg.evaluation import froc, pixel_scores
@@ -30,27 +29,7 @@ from medimg.evaluation.intervals import (
     index_patients,
 )
 from medimg.evaluation.protocol import EndpointRule, Protocol
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The rows of one target in one group.
-
-    Attributes
-    ----------
-    cases : DataFrame
-        Checked case rows with the integers ``patient`` and ``case`` and the flag ``failed``, failures
-        already made worst; one row a case.
-    marks : DataFrame
-        Rows of kind ``detection`` with ``patient``.
-    positive, negative : (cases, B) float64 or None
-        Pixel score histograms; rows of NaN where a case has none.
-    """
-
-    cases: pd.DataFrame
-    marks: pd.DataFrame
-    positive: Floats | None = None
-    negative: Floats | None = None
+from medimg.evaluation.selection import Rows, Selection
 
 
 @dataclass(frozen=True)
@@ -65,25 +44,6 @@ class Measured:
     n_failed: int
     patients_positive: int = 0
     patients_negative: int = 0
-
-
-def worst_for_failures(cases: pd.DataFrame) -> pd.DataFrame:
-    """Return the checked case table with the outcome of every failed case set to the worst there is."""
-    table = cases.copy()
-    failed = table["status"] == "failed"
-    positive = table["truth"] == 1
-    seg, cls = failed & (table["task"] == "segmentation"), failed & (table["task"] != "segmentation")
-    table.loc[seg, ["dice", "nsd"]] = 0.0
-    table.loc[seg, "pred_empty"] = 1.0
-    table.loc[cls, "score"] = np.where(positive[cls], -np.inf, np.inf)
-    table.loc[cls, "predicted"] = np.where(positive[cls], 0.0, 1.0)
-    table.loc[failed & (table["task"] == "detection"), "n_hit"] = 0.0
-    graded = failed & table["grade_true"].notna()
-    if graded.any():
-        top = np.nanmax(table[["grade_true", "grade_pred"]].to_numpy())
-        true = table.loc[graded, "grade_true"]
-        table.loc[graded, "grade_pred"] = np.where(true > top / 2, 0.0, top)
-    return table
 
 
 def measure(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
@@ -105,13 +65,13 @@ def _sums(values: NDArray[np.float64], patients: Ints) -> tuple[Floats, Floats, 
     return sums, counts, codes
 
 
-def _describe(estimate: Estimate, rows: pd.DataFrame, positive: pd.Series, left_out: int = 0) -> Measured:
+def _describe(estimate: Estimate, rows: Rows, positive: NDArray[np.bool_], left_out: int = 0) -> Measured:
     """Count what an estimate rests on: ``rows`` are its cases, ``positive`` marks the positive ones."""
     if left_out:
         text = f"{left_out} cases left out: failed, or without the value"
         note = text if estimate.note is None else f"{estimate.note}; {text}"
         estimate = replace(estimate, note=note)
-    patients = rows["patient"].to_numpy()
+    patients = rows["patient"]
     return Measured(
         estimate,
         n_cases=len(rows),
@@ -125,18 +85,18 @@ def _describe(estimate: Estimate, rows: pd.DataFrame, positive: pd.Series, left_
 
 
 def _auc(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-    rows = selection.cases[selection.cases["truth"].notna() & selection.cases["score"].notna()]
+    rows = selection.cases.known("truth", "score")
     positive = rows["truth"] == 1
-    estimate = auc_estimate(
-        positive.to_numpy(), rows["score"].to_numpy(), rows["patient"].to_numpy(), protocol.confidence
-    )
+    estimate = auc_estimate(positive, rows["score"], rows["patient"], protocol.confidence)
     return _describe(estimate, rows, positive, len(selection.cases) - len(rows))
 
 
-def _share(rows: pd.DataFrame, success: pd.Series, positive: pd.Series, protocol: Protocol, empty: str) -> Measured:
-    if rows.empty:
+def _share(
+    rows: Rows, success: NDArray[np.bool_], positive: NDArray[np.bool_], protocol: Protocol, empty: str
+) -> Measured:
+    if not len(rows):
         return _describe(Estimate.undefined(empty), rows, positive)
-    sums, counts, codes = _sums(success.to_numpy(np.float64), rows["patient"].to_numpy())
+    sums, counts, codes = _sums(success.astype(np.float64), rows["patient"])
     return _describe(clustered_rate(sums, counts, codes, protocol.confidence), rows, positive)
 
 
@@ -144,9 +104,10 @@ def _call_rate(condition: str, value: int, empty: str) -> Callable[..., Measured
     """Return the estimator of P(call is right | truth or call has ``value``)."""
 
     def estimator(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-        called = selection.cases[selection.cases["predicted"].notna() & selection.cases["truth"].notna()]
-        rows = called[called[condition] == value]
-        missing = "no threshold was frozen for this target" if called.empty and len(selection.cases) else empty
+        called = selection.cases.known("predicted", "truth")
+        rows = called.where(called[condition] == value)
+        uncalled = len(selection.cases) and not len(called)
+        missing = "no threshold was frozen for this target" if uncalled else empty
         return _share(rows, rows["truth"] == rows["predicted"], rows["truth"] == 1, protocol, missing)
 
     return estimator
@@ -154,25 +115,26 @@ def _call_rate(condition: str, value: int, empty: str) -> Callable[..., Measured
 
 def _accuracy(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
     cases = selection.cases
-    true, predicted = ("grade_true", "grade_pred") if cases["grade_true"].notna().any() else ("truth", "predicted")
-    rows = cases[cases[true].notna() & cases[predicted].notna()]
+    graded = len(cases.known("grade_true")) > 0
+    true, predicted = ("grade_true", "grade_pred") if graded else ("truth", "predicted")
+    rows = cases.known(true, predicted)
     return _share(rows, rows[true] == rows[predicted], rows[true] > 0, protocol, "no case with a call")
 
 
 def _grade_recall(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-    rows = selection.cases[selection.cases["grade_true"] == rule.grade]
+    rows = selection.cases.where(selection.cases["grade_true"] == rule.grade)
     positive = rows["grade_true"] == rule.grade
     return _share(rows, rows["grade_pred"] == rule.grade, positive, protocol, f"no case of grade {rule.grade}")
 
 
 def _kappa(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
     cases = selection.cases
-    rows = cases[cases["grade_true"].notna() & cases["grade_pred"].notna()]
+    rows = cases.known("grade_true", "grade_pred")
     positive = rows["grade_true"] > 0
-    if rows.empty:
+    if not len(rows):
         return _describe(Estimate.undefined("no graded case"), rows, positive)
-    codes, patient = index_patients(rows["patient"].to_numpy())
-    true, predicted = (rows[c].to_numpy().astype(np.int64) for c in ("grade_true", "grade_pred"))
+    codes, patient = index_patients(rows["patient"])
+    true, predicted = (rows[c].astype(np.int64) for c in ("grade_true", "grade_pred"))
     k = int(max(true.max(), predicted.max())) + 1
     kinds, kind = collapse(confusion_counts(true, predicted, patient, len(codes), k))
     estimate = _bootstrap(lambda w: quadratic_kappa(w @ kinds), codes, rule, protocol, kind=kind)
@@ -183,10 +145,10 @@ def _bootstrap(
     statistic: Statistic, codes: Ints, rule: EndpointRule, protocol: Protocol, *, kind: Ints | None = None
 ) -> Estimate:
     # The stream hangs on who the patients are, not on what their group is called.
-    name = f"{rule.id}|{zlib.crc32(codes.astype(np.int64).tobytes())}"
+    name = f"{rule.id}|{zlib.crc32(codes.tobytes())}"
     return bootstrap_estimate(
         statistic,
-        codes.astype(np.int64),
+        codes,
         replicates=protocol.replicates,
         rng=stream(protocol.seed, name),
         confidence=protocol.confidence,
@@ -197,8 +159,8 @@ def _bootstrap(
 def _mean_of(column: str, *, bounded: bool) -> Callable[..., Measured]:
     def estimator(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
         values = _column(selection.cases, column)
-        rows, values = selection.cases[values.notna()], values.dropna()
-        sums = _sums(values.to_numpy(), rows["patient"].to_numpy())
+        rows, values = selection.cases.where(~np.isnan(values)), values[~np.isnan(values)]
+        sums = _sums(values, rows["patient"])
         estimate = clustered_mean(*sums, protocol.confidence, bounded=bounded)
         return _describe(estimate, rows, rows["truth_empty"] == 0, len(selection.cases) - len(rows))
 
@@ -208,48 +170,56 @@ def _mean_of(column: str, *, bounded: bool) -> Callable[..., Measured]:
 def _median_of(column: str) -> Callable[..., Measured]:
     def estimator(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
         values = _column(selection.cases, column)
-        rows, values = selection.cases[values.notna()], values.dropna()
-        estimate = clustered_median(values.to_numpy(), rows["patient"].to_numpy(), protocol.confidence)
+        rows, values = selection.cases.where(~np.isnan(values)), values[~np.isnan(values)]
+        estimate = clustered_median(values, rows["patient"], protocol.confidence)
         return _describe(estimate, rows, rows["truth_empty"] == 0, len(selection.cases) - len(rows))
 
     return estimator
 
 
-def _column(cases: pd.DataFrame, column: str) -> pd.Series:
+def _column(cases: Rows, column: str) -> Floats:
+    """Return a column in mm or ml, or in pixels where the table gives that."""
     if column == "hd95":
-        return cases["hd95_mm"].fillna(cases["hd95_px"])
+        return _first_known(cases["hd95_mm"], cases["hd95_px"])
     if column == "volume_bias":
         ml = cases["volume_pred_ml"] - cases["volume_true_ml"]
-        return ml.fillna(cases["area_pred_px"] - cases["area_true_px"])
-    return cases[column]
+        return _first_known(ml, cases["area_pred_px"] - cases["area_true_px"])
+    return np.asarray(cases[column], np.float64)
+
+
+def _first_known(first: Floats, second: Floats) -> Floats:
+    return np.where(np.isnan(first), second, first)
 
 
 def _dice_below(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-    rows = selection.cases[selection.cases["dice"].notna()]
+    rows = selection.cases.known("dice")
     return _share(rows, rows["dice"] < rule.level, rows["truth_empty"] == 0, protocol, "no case to count")
 
 
 def _missed(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-    rows = selection.cases[selection.cases["truth_empty"] == 0]
+    rows = selection.cases.where(selection.cases["truth_empty"] == 0)
     return _share(rows, rows["pred_empty"] == 1, rows["truth_empty"] == 0, protocol, "the structure never occurs")
 
 
 def _pixels(curve: Callable[[Floats, Floats], Floats]) -> Callable[..., Measured]:
     def estimator(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
         if selection.positive is None or selection.negative is None:
-            rows = selection.cases.iloc[:0]
+            rows = selection.cases.where(np.zeros(len(selection.cases), bool))
             return _describe(
                 Estimate.undefined("no pixel scores were kept"), rows, rows["truth"] == 1, len(selection.cases)
             )
         there = ~np.isnan(selection.positive[:, 0])
-        rows = selection.cases[there]
-        codes, patient = index_patients(rows["patient"].to_numpy())
+        rows = selection.cases.where(there)
+        codes, patient = index_patients(rows["patient"])
         positive, negative = (
             _group_rows(part[there], patient, len(codes)) for part in (selection.positive, selection.negative)
         )
-        estimate = _bootstrap(lambda w: curve(w @ positive, w @ negative), codes, rule, protocol)
-        left_out = len(selection.cases) - len(rows)
-        return _describe(estimate, rows, pd.Series(selection.positive[there].sum(axis=1) > 0, rows.index), left_out)
+        if positive.any() and negative.any():
+            estimate = _bootstrap(lambda w: curve(w @ positive, w @ negative), codes, rule, protocol)
+        else:
+            estimate = Estimate.undefined("no positive pixel" if negative.any() else "no negative pixel")
+        shows = selection.positive[there].sum(axis=1) > 0
+        return _describe(estimate, rows, shows, len(selection.cases) - len(rows))
 
     return estimator
 
@@ -261,16 +231,17 @@ def _group_rows(matrix: Floats, group: Ints, n_groups: int) -> Floats:
 
 
 def _lesion_sensitivity(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-    rows = selection.cases[(selection.cases["n_lesions"] > 0) & selection.cases["n_hit"].notna()]
-    if rows.empty:
+    rows = selection.cases.known("n_hit")
+    rows = rows.where(rows["n_lesions"] > 0)
+    if not len(rows):
         return _lesion_counts(Estimate.undefined("no lesion"), rows)
-    patients = rows["patient"].to_numpy()
-    hits, _, codes = _sums(rows["n_hit"].to_numpy(), patients)
-    lesions, _, _ = _sums(rows["n_lesions"].to_numpy(), patients)
+    patients = rows["patient"]
+    hits, _, codes = _sums(rows["n_hit"], patients)
+    lesions, _, _ = _sums(rows["n_lesions"], patients)
     return _lesion_counts(clustered_rate(hits, lesions, codes, protocol.confidence), rows)
 
 
-def _lesion_counts(estimate: Estimate, rows: pd.DataFrame, left_out: int = 0) -> Measured:
+def _lesion_counts(estimate: Estimate, rows: Rows, left_out: int = 0) -> Measured:
     """Describe a lesion metric: positives are lesions, negatives images without one."""
     counted = _describe(estimate, rows, rows["n_lesions"] > 0, left_out)
     lesions, without = int(rows["n_lesions"].sum()), int((rows["n_lesions"] == 0).sum())
@@ -278,8 +249,8 @@ def _lesion_counts(estimate: Estimate, rows: pd.DataFrame, left_out: int = 0) ->
 
 
 def _false_marks(rule: EndpointRule, selection: Selection, protocol: Protocol) -> Measured:
-    rows = selection.cases[selection.cases["n_false_positives"].notna()]
-    sums = _sums(rows["n_false_positives"].to_numpy(), rows["patient"].to_numpy())
+    rows = selection.cases.known("n_false_positives")
+    sums = _sums(rows["n_false_positives"], rows["patient"])
     estimate = clustered_mean(*sums, protocol.confidence, bounded=False)
     if estimate.value == 0 and estimate.low is None:
         # Rule of three for a count that never occurred, with patients as the unit.
@@ -293,18 +264,18 @@ def _false_marks(rule: EndpointRule, selection: Selection, protocol: Protocol) -
 def marks_of(selection: Selection) -> tuple[froc.Marks, Ints]:
     """Return the marks of a selection for the free-response curve, and the patient codes."""
     cases = selection.cases
-    codes, patient = index_patients(cases["patient"].to_numpy())
-    lesions = np.bincount(patient, cases["n_lesions"].to_numpy(), minlength=len(codes)).astype(np.float64)
+    codes, patient = index_patients(cases["patient"])
+    lesions = np.bincount(patient, cases["n_lesions"], minlength=len(codes)).astype(np.float64)
     images = np.bincount(patient, minlength=len(codes)).astype(np.float64)
     table = selection.marks
     marks = froc.Marks.of(
-        table["score"].to_numpy(np.float64),
-        table["matched"].to_numpy(np.float64) == 1,
-        np.searchsorted(codes, table["patient"].to_numpy(np.int64)),
+        table["score"],
+        table["matched"] == 1,
+        np.searchsorted(codes, table["patient"]),
         lesions,
         images,
     )
-    return marks, codes.astype(np.int64)
+    return marks, codes
 
 
 def _free_response(

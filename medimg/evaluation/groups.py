@@ -90,7 +90,7 @@ def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[st
     return named + [value for value in LAST if value in values]
 
 
-def reference_of(axis: str, value: str, cases: pd.DataFrame, protocol: Protocol) -> tuple[str, pd.Series]:
+def reference_of(axis: str, value: str, cases: pd.DataFrame, protocol: Protocol) -> tuple[str, NDArray[np.bool_]]:
     """Return the name of a group's reference and the mask of its cases.
 
     Raises
@@ -101,8 +101,8 @@ def reference_of(axis: str, value: str, cases: pd.DataFrame, protocol: Protocol)
     column = cases[f"axis_{axis}"]
     reference_axis, _, reference_value = protocol.reference.partition("=")
     if reference_axis != axis:
-        return "rest", column != value
-    chosen = column == reference_value
+        return "rest", (column != value).to_numpy()
+    chosen = (column == reference_value).to_numpy()
     if not chosen.any():
         raise InputError(
             "The declared reference group has no case in the test set.",

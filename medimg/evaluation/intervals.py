@@ -7,11 +7,11 @@ groups that share patients gets its covariance without resampling.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -76,7 +76,7 @@ def count_patients(patients: Ints) -> int:
 
 def quantile(confidence: float) -> float:
     """Return the normal quantile of a two-sided interval: 1.96 for 0.95."""
-    return float(stats.norm.ppf(0.5 + confidence / 2))
+    return float(special.ndtri(0.5 + confidence / 2))
 
 
 def wilson(successes: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
@@ -159,7 +159,7 @@ def one_sided_p(value: float, bound: float, limit: float, confidence: float = 0.
     width = bound - value
     if width <= 0:
         return 0.0 if value < limit else 1.0
-    return float(stats.norm.cdf(quantile(confidence) * (value - limit) / width))
+    return float(special.ndtr(quantile(confidence) * (value - limit) / width))
 
 
 def clustered_rate(successes: Floats, totals: Floats, patients: Ints, confidence: float = 0.95) -> Estimate:
@@ -187,16 +187,20 @@ def clustered_rate(successes: Floats, totals: Floats, patients: Ints, confidence
     clustered = bool(np.any(totals > 1))
     if rate in (0.0, 1.0):
         effective = float(len(totals))
-    elif variance == 0:
-        effective = n
     else:
-        # Patients who are more alike than chance may not count for more cases than there are.
-        effective = min(n, rate * (1 - rate) / variance)
+        # Patients who are more alike than chance may not count for more cases than there are, copies aside.
+        cap = n / _copies(successes, totals)
+        effective = cap if variance * cap <= rate * (1 - rate) else rate * (1 - rate) / variance
     low, high = wilson(rate * effective, effective, confidence)
     # Rounding of rate * effective must not open a bound at 0 or 1.
     low, high = (0.0 if rate == 0 else low), (1.0 if rate == 1 else high)
     method = "Wilson at Rao-Scott effective n (patient clusters)" if clustered else "Wilson"
     return Estimate(rate, low, high, method, n_effective=effective, patients=patients, influence=influence)
+
+
+def _copies(*counts: NDArray[Any]) -> int:
+    """Return how often every case of every patient may be repeated: the common divisor of all counts."""
+    return max(1, int(np.gcd.reduce(np.concatenate(counts).astype(np.int64))))
 
 
 def unseen_bounds(value: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -232,7 +236,7 @@ def clustered_mean(
             return Estimate(mean, None, None, None, "the value does not vary between patients", **found)
         low, high = unseen_bounds(mean, m, confidence)
         return Estimate(mean, low, high, "bounds for values that do not vary", note="all patients agree", **found)
-    half = float(stats.t.ppf(0.5 + confidence / 2, m - 1) * np.sqrt(m / (m - 1) * spread))
+    half = float(special.stdtrit(m - 1, 0.5 + confidence / 2) * np.sqrt(m / (m - 1) * spread))
     low, high = mean - half, mean + half
     if bounded:
         low, high = max(0.0, low), min(1.0, high)
@@ -272,7 +276,9 @@ def clustered_median(values: Floats, patients: Ints, confidence: float = 0.95) -
             return Estimate(median, None, None, None, f"{n} cases are too few to bound a median", **found)
         return Estimate(median, float(order[rank]), float(order[n - 1 - rank]), "order statistics (binomial)", **found)
     variance = float(np.sum(influence**2))
-    effective = len(codes) if variance == 0 else min(float(n), 0.25 / variance)
+    below, above = (np.bincount(inverse, values_on) for values_on in (signs < 0, signs > 0))
+    cap = n / _copies(below, above, np.bincount(inverse))
+    effective = cap if variance * cap <= 0.25 else 0.25 / variance
     shift = quantile(confidence) * 0.5 / np.sqrt(effective)
     if shift >= 0.5:
         return Estimate(median, None, None, None, f"{len(codes)} patients are too few to bound a median", **found)

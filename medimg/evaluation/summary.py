@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from medimg.evaluation.cells import is_small
 from medimg.evaluation.document import CrossCount, Failure, TestSet, WorstCase
 from medimg.evaluation.groups import group_values
 from medimg.evaluation.protocol import Protocol
 from medimg.evaluation.tables import DECLINED, UNKNOWN
+from medimg.evaluation.verdicts import is_small
 
 
 def describe(table: pd.DataFrame, people: pd.DataFrame, n_unreadable: int) -> TestSet:

@@ -31,8 +31,18 @@ def shortfall(rule: EndpointRule, measured: Measured, protocol: Protocol) -> str
         checks.append(("patients with a positive", measured.patients_positive, positives))
     if needs in ("negatives", "both"):
         checks.append(("patients with a negative", measured.patients_negative, protocol.min_negatives))
-    lacking = [f"{have} of the {need} {what} needed" for what, have, need in checks if have < need]
+    lacking = [f"{published(have, protocol)} of the {need} {what} needed" for what, have, need in checks if have < need]
     return "; ".join(lacking) or None
+
+
+def is_small(count: int, protocol: Protocol) -> bool:
+    """Return whether a count may not be published."""
+    return protocol.suppress and 0 < count < protocol.suppress_below
+
+
+def published(count: int, protocol: Protocol) -> str:
+    """Return a count in words that give no small cell away."""
+    return f"fewer than {protocol.suppress_below}" if is_small(count, protocol) else str(count)
 
 
 def judge(low: float, high: float, limit: float) -> Verdict:

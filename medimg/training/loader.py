@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ class Batches(Dataset[Batch | MedimgError]):
 
 
 def build_loader(batches: Batches, first_step: int, device: torch.device) -> DataLoader[Any]:
-    """Return a loader of all batches from a step to the end of the run."""
+    """Return a loader of all batches from a step to the end of the run: one epoch, so that workers start once."""
     settings = batches.sampler.settings
     workers = settings.workers
     if workers is None:
@@ -55,7 +55,7 @@ def build_loader(batches: Batches, first_step: int, device: torch.device) -> Dat
     if workers:
         # Forked workers share the memory-mapped store as it is; other start methods would copy it through a pipe.
         context = "fork" if sys.platform == "linux" else None
-        parallel = {"multiprocessing_context": context, "persistent_workers": True, "prefetch_factor": 2}
+        parallel = {"multiprocessing_context": context, "prefetch_factor": 2}
     return DataLoader(
         batches,
         sampler=range(first_step * settings.accumulate, len(batches)),
@@ -67,8 +67,8 @@ def build_loader(batches: Batches, first_step: int, device: torch.device) -> Dat
     )
 
 
-def read_batches(loader: DataLoader[Any]) -> Iterator[Batch]:
-    """Yield batches; raise the errors that workers met."""
+def read_batches(loader: DataLoader[Any]) -> Generator[Batch, None, None]:
+    """Yield batches; raise the errors that workers met. Closing it ends the workers."""
     for answer in loader:
         if isinstance(answer, MedimgError):
             raise answer

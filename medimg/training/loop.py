@@ -10,7 +10,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,8 +200,8 @@ def train(fabric: Fabric, job: Job) -> None:
     sampler = Sampler(job.train, settings, job.divisor, strata)
     loader = build_loader(Batches(sampler, fabric.global_rank, fabric.world_size), first, fabric.device)
     history, loggers = _open_outputs(fabric, job, first)
-    with worker_deaths(), Display(settings.steps, first, settings.progress and fabric.is_global_zero) as display:
-        batches = read_batches(loader)
+    display = Display(settings.steps, first, settings.progress and fabric.is_global_zero)
+    with worker_deaths(), display, closing(read_batches(loader)) as batches:
         for step in range(first, settings.steps):
             if run.progress.finished:
                 break

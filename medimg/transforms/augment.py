@@ -247,8 +247,9 @@ def _groups(on: Tensor, device: torch.device) -> Iterator[tuple[Tensor, slice | 
     A CPU gains from single samples (no copies, passes that a sample does not need are left out), a GPU from one batch.
     """
     chosen = torch.nonzero(on).flatten()
-    if device.type != "cpu" and len(chosen):
-        yield chosen, chosen.to(device)
+    if device.type != "cpu":
+        if len(chosen):
+            yield chosen, chosen.to(device)
         return
-    for one in chosen.split(1):
-        yield one, slice(int(one), int(one) + 1)
+    for number in chosen.tolist():
+        yield torch.tensor([number]), slice(number, number + 1)

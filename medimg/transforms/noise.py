@@ -10,7 +10,6 @@ from torch import Tensor
 
 from medimg.transforms.sampling import chance, normal_field, seeds, uniform
 
-
 NOISE_PERIOD = 262_147
 
 
@@ -33,8 +32,8 @@ class Noise:
 def noise(image: Tensor, std: Tensor, seed: Tensor) -> Tensor:
     """Add normal noise of ``std`` (n,) to images (n, C, *S); grown from ``seed`` (n,) on the CPU.
 
-    Large images repeat it after `NOISE_PERIOD` values, a prime, so that it lines up with no row or slice: drawing normal
-    numbers costs more than everything else about noise.
+    Large images repeat it after `NOISE_PERIOD` values, a prime, so that it lines up with no row or slice: drawing
+    normal numbers costs more than everything else about noise.
     """
     count = math.prod(image.shape[1:])
     fields = [normal_field(int(s), (min(count, NOISE_PERIOD),)) for s in seed]

@@ -324,3 +324,38 @@ def test_wrong_studies_are_refused():
     grid = prepare({"image": picture}, photo).grid
     with pytest.raises(InputError, match="differ in size"):
         prepare_mask(Picture(np.zeros((5, 5), np.uint8), colour_space="label"), grid, photo)
+
+
+@pytest.mark.real
+def test_real_scans_go_there_and_back(real_data):
+    from medimg.io.mask import read_mask
+    from medimg.io.read import read
+
+    native = Preparation(kind="volume", channels=("t1",), intensity=ZSCORE)
+    finer = Preparation(kind="volume", channels=("t1",), spacing_mm=(0.8, 0.9, 0.7), intensity=ZSCORE)
+    for image in sorted((real_data / "mri-hippocampus" / "images").glob("*.nii.gz"))[:6]:
+        scan, mask = read(image), read_mask(real_data / "mri-hippocampus" / "labels" / image.name)
+        grid = prepare({"t1": scan}, native).grid
+        np.testing.assert_array_equal(restore_labels(prepare_mask(mask, grid, native), grid, 1), mask.array)
+        prepared = prepare({"t1": scan}, finer)
+        assert normalise(prepared.array, ZSCORE, prepared.stats).std() == pytest.approx(1, abs=1e-3)
+        back = restore_labels(prepare_mask(mask, prepared.grid, finer), prepared.grid, 1)
+        both = ((back > 0) & (mask.array > 0)).sum()
+        assert 2 * both / ((back > 0).sum() + (mask.array > 0).sum()) > 0.95
+
+
+@pytest.mark.real
+def test_field_of_view_of_real_photographs(real_data):
+    from medimg.io.read import read
+
+    wanted = Preparation(kind="picture", channels=("image",), size_yx=(256, 256), field_of_view=True, intensity=RGB)
+    folders = ("fundus-idrid-lesions", "fundus-drive", "endoscopy-polypgen")
+    for path in [p for folder in folders for p in sorted((real_data / folder / "images").glob("*.*"))[:6]]:
+        picture = read(path)
+        prepared = prepare({"image": picture}, wanted)
+        assert not prepared.findings, path.name
+        outside = np.ones(picture.array.shape[:2], bool)
+        low, high = np.rint(prepared.grid.to_source(np.array([[-0.5, -0.5], [255.5, 255.5]])) + 0.5).astype(int)
+        outside[low[0] : high[0], low[1] : high[1]] = False
+        bright = picture.array.max(axis=2) > 40
+        assert (bright & outside).sum() < 0.005 * bright.sum(), path.name

@@ -20,7 +20,7 @@ def test_reflectance_has_the_published_mean_and_variation_in_every_band() -> Non
     density = published_people(200_000)
     percent = reflectance_percent(density, np.ones_like(density))
     np.testing.assert_allclose(percent.mean(axis=0), [7.05, 2.06, 1.38], rtol=0.01)
-    np.testing.assert_allclose(percent.std(axis=0) / percent.mean(axis=0), [0.465, 0.212, 0.132], rtol=0.01)
+    np.testing.assert_allclose(percent.std(axis=0) / percent.mean(axis=0), [0.465, 0.212, 0.132], rtol=0.015)
 
 
 def test_pigment_changes_red_most_and_hides_the_choroid() -> None:

@@ -1,0 +1,79 @@
+"""Numbers as a reader should see them: with as many digits as their interval supports, and exact underneath."""
+
+from __future__ import annotations
+
+import math
+
+from markupsafe import Markup
+
+MINUS = "\u2212"
+
+
+def decimals_for(low: float | None, high: float | None) -> int:
+    """Return the digits after the point that an interval supports: two significant digits of its width.
+
+    >>> decimals_for(0.6, 0.7), decimals_for(0.6, 0.64), decimals_for(38.0, 288.0), decimals_for(None, None)
+    (2, 3, 0, 2)
+    """
+    if low is None or high is None or not high > low:
+        return 2
+    # The width of 0.1 comes out of a subtraction as 0.0999...
+    return min(4, max(0, 1 - math.floor(math.log10((high - low) * (1 + 1e-9)))))
+
+
+def plain(value: float, decimals: int) -> str:
+    """Return a number with a true minus sign.
+
+    >>> plain(-0.028, 2), plain(-0.001, 2)
+    ('\u22120.03', '0.00')
+    """
+    text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS)
+
+
+def span(low: float, high: float, decimals: int) -> str:
+    """Return both ends of an interval; with a word between them where a minus could be misread.
+
+    >>> span(0.6, 0.7, 2), span(-0.1, 0.2, 2)
+    ('0.60–0.70', '\u22120.10 to 0.20')
+    """
+    joint = " to " if low < 0 or high < 0 else "–"
+    return f"{plain(low, decimals)}{joint}{plain(high, decimals)}"
+
+
+def with_interval(estimate: float, low: float | None, high: float | None) -> str:
+    """Return an estimate with its interval as plain text, such as ``0.65 (0.60–0.70)``."""
+    decimals = decimals_for(low, high)
+    if low is None or high is None:
+        return f"{plain(estimate, decimals)} (no interval)"
+    return f"{plain(estimate, decimals)} ({span(low, high, decimals)})"
+
+
+def exact(value: float, decimals: int) -> Markup:
+    """Return a rounded number that carries the exact one: what the page shows can be checked against the report."""
+    return Markup('<data value="{}">{}</data>').format(repr(float(value)), plain(value, decimals))
+
+
+def exact_with_interval(estimate: float, low: float | None, high: float | None) -> Markup:
+    """Return `with_interval` as HTML whose three numbers carry their exact values."""
+    decimals = decimals_for(low, high)
+    shown = exact(estimate, decimals)
+    if low is None or high is None:
+        return shown
+    joint = " to " if low < 0 or high < 0 else "–"
+    return Markup('{} <span class="ci">({}{}{})</span>').format(
+        shown, exact(low, decimals), joint, exact(high, decimals)
+    )
+
+
+def p_words(value: float) -> str:
+    """Return a p-value in words.
+
+    >>> p_words(0.0312), p_words(0.00004)
+    ('p = 0.03', 'p < 0.001')
+    """
+    if value < 0.001:
+        return "p < 0.001"
+    return f"p = {value:.3f}" if value < 0.01 else f"p = {value:.2f}"
