@@ -24,6 +24,14 @@ from medimg.errors import InputError
 RGB_MEAN, RGB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 PATCH_VOXELS = 112**3
 PICTURE_SIDE = 512
+NETWORKS = {
+    ("segmentation", "volume"): "unet",
+    ("segmentation", "picture"): "unet2d",
+    ("classification", "volume"): "classifier3d",
+    ("classification", "picture"): "classifier2d",
+    ("detection", "volume"): "retinanet",
+    ("detection", "picture"): "retinanet",
+}
 
 
 class Plan(BaseModel):
@@ -102,13 +110,14 @@ def make_plan(
     shape = prepared_shape(facts, preparation)
     patch = _patch(shape, facts, targets, settings, draft)
     batch = draft.take("batch_size", settings.batch_size, *_batch(patch or shape))
-    name, options = _network(facts, targets, patch or shape, network, draft)
+    options = dict(network_options or {})
+    name, options = _network(facts, targets, patch or shape, network, options, draft)
     return Plan(
         preparation=preparation,
         patch=patch,
         batch_size=batch,
         network=name,
-        network_options=options | (network_options or {}),
+        network_options=options,
         reasons=draft.reasons,
         fingerprint=facts,
     )
@@ -214,23 +223,21 @@ def _batch(shape: tuple[int, ...]) -> tuple[int, str]:
 
 
 def _network(
-    facts: Fingerprint, targets: Targets, shape: tuple[int, ...], stated: str | None, draft: _Draft
+    facts: Fingerprint,
+    targets: Targets,
+    shape: tuple[int, ...],
+    stated: str | None,
+    options: dict[str, Any],
+    draft: _Draft,
 ) -> tuple[str, dict[str, Any]]:
-    dims = "3d" if facts.kind == "volume" else "2d"
-    default = {
-        ("segmentation", "3d"): "unet",
-        ("segmentation", "2d"): "unet2d",
-        ("classification", "3d"): "classifier3d",
-        ("classification", "2d"): "classifier2d",
-        ("detection", "3d"): "retinanet",
-        ("detection", "2d"): "retinanet",
-    }[targets.kind, dims]
+    default = NETWORKS[targets.kind, facts.kind]
     name = draft.take("network", stated, default, f"the default for {targets.kind} of {facts.kind}s")
-    if name != "unet":
-        return name, {}
-    strides = _strides(shape, facts)
+    if name != "unet" or options.get("channels"):
+        return name, options
+    strides = options.get("strides") or _strides(shape, facts)
     draft.reasons["network_options"] = f"halved while every axis of {shape} keeps 4 voxels and spacing stays near even"
-    return name, {"channels": [32 * 2**level for level in range(len(strides) + 1)][:6], "strides": strides}
+    derived = {"channels": [32 * 2**level for level in range(len(strides) + 1)], "strides": strides}
+    return name, derived | options
 
 
 def _strides(shape: tuple[int, ...], facts: Fingerprint, deepest: int = 4) -> list[list[int]]:

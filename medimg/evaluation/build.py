@@ -192,7 +192,7 @@ def _gather(
 ) -> Evidence:
     found = check_lesions(lesions)
     codes = table.drop_duplicates("case_id").set_index("case_id")[["patient", "case"]]
-    known = found["case_id"].isin(codes.index)
+    known = found["case_id"].isin(codes.index) if len(found) else pd.Series(dtype=bool)
     if not known.all():
         raise InputError(
             "The lesion table names cases that are not in the case table.",

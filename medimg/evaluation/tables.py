@@ -114,6 +114,8 @@ def _check_outcomes(table: pd.DataFrame) -> None:
 
 
 def _disagreeing(table: pd.DataFrame, key: str, column: str) -> pd.Series:
+    if not table[key].duplicated().any():
+        return pd.Series(False, index=table.index)
     pairs = table[[key, column]].drop_duplicates()
     double = pairs.loc[pairs[key].duplicated(), key]
     return table[key].isin(double) if len(double) else pd.Series(False, index=table.index)

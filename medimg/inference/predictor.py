@@ -119,6 +119,7 @@ class Predictor:
         """
         images = read_study(study, self.manifest.preparation.channels, series=series)
         self._check_modality(images)
+        images, assumed = _in_hu(images, self.manifest)
         prepared = prepare(images, self.manifest.preparation, centre_mm=centre_mm)
         first = images.get(self.manifest.preparation.channels[0], next(iter(images.values())))
         answer = self._answer(prepared, probabilities)
@@ -126,7 +127,7 @@ class Predictor:
         return replace(
             answer,
             affine=np.array(first.affine) if isinstance(first, Volume) else None,
-            findings=noticed + prepared.findings + self.session.findings() + _limits(self.manifest),
+            findings=noticed + assumed + prepared.findings + self.session.findings() + _limits(self.manifest),
             package=f"{self.manifest.name} {self.manifest.version}",
             package_digest=self.manifest.digest,
             backend=self.session.name,
@@ -238,6 +239,17 @@ def _restore(scores: NDArray[np.float32], grid: Grid, mode: str) -> NDArray[np.f
     """Bring probabilities to the source; what was cropped away is background, whatever the threshold."""
     outside: Any = [1.0, *[0.0] * (len(scores) - 1)] if mode == "multiclass" else -1.0
     return restore_probabilities(scores, grid, outside=outside)
+
+
+def _in_hu(images: dict[str, Image], manifest: PackageManifest) -> tuple[dict[str, Image], tuple[Finding, ...]]:
+    """Take CT values without a unit (NIfTI states none) for HU where the model was trained on HU, and say so."""
+    silent = [name for name, image in images.items() if isinstance(image, Volume) and image.unit == "arbitrary"]
+    if manifest.modality != "CT" or not silent:
+        return images, ()
+    text = "The file states no unit of its values."
+    finding = Finding("UNIT_ASSUMED", "warning", text, value=", ".join(silent), assumed="HU")
+    stated = {name: replace(image, unit="HU") if name in silent else image for name, image in images.items()}
+    return stated, (finding,)  # type: ignore[return-value]
 
 
 def _limits(manifest: PackageManifest) -> tuple[Finding, ...]:

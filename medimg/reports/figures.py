@@ -80,7 +80,9 @@ def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: R
     left, right = axes.get_yaxis_transform(), 1.04
     weight = "bold" if row.axis == "overall" else "normal"
     patients = below(report) if result.n_patients is None else f"{result.n_patients}"
-    axes.text(-0.27, place, _short(group_name(row.axis, row.value)), transform=left, ha="right", va="center", weight=weight)
+    axes.text(
+        -0.27, place, _short(group_name(row.axis, row.value)), transform=left, ha="right", va="center", weight=weight
+    )
     axes.text(-0.06, place, patients, transform=left, ha="right", va="center", color=svg.MUTED)
     if result.estimate is None:
         axes.text(right, place, _short(result.reason or "", 44), transform=left, va="center", color=svg.MUTED)
@@ -116,7 +118,12 @@ def _forest_axes(axes: Axes, endpoint: Endpoint, pairs: list[tuple[GroupRow, Res
         axes.axvline(endpoint.floor, color=svg.INK, linewidth=1.1, linestyle=(0, (4, 3)))
         word = "ceiling" if endpoint.better == "lower" else "floor"
         axes.annotate(
-            f"{word} {endpoint.floor:g}", (endpoint.floor, -0.5), (0, 3), textcoords="offset points", ha="center", size=7
+            f"{word} {endpoint.floor:g}",
+            (endpoint.floor, -0.5),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            size=7,
         )
     heading = axes.get_yaxis_transform()
     axes.text(-0.06, -0.75, "patients", transform=heading, ha="right", va="bottom", size=7, color=svg.MUTED)

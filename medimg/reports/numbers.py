@@ -12,13 +12,16 @@ MINUS = "\u2212"
 def decimals_for(low: float | None, high: float | None) -> int:
     """Return the digits after the point that an interval supports: two significant digits of its width.
 
-    >>> decimals_for(0.6, 0.7), decimals_for(0.6, 0.64), decimals_for(38.0, 288.0), decimals_for(None, None)
-    (2, 3, 0, 2)
+    Numbers up to one, such as fractions, always show two.
+
+    >>> decimals_for(0.6, 0.7), decimals_for(0.6, 0.64), decimals_for(0.0, 1.0), decimals_for(38.0, 288.0)
+    (2, 3, 2, 0)
     """
     if low is None or high is None or not high > low:
         return 2
     # The width of 0.1 comes out of a subtraction as 0.0999...
-    return min(4, max(0, 1 - math.floor(math.log10((high - low) * (1 + 1e-9)))))
+    least = 2 if max(abs(low), abs(high)) <= 1 else 0
+    return min(4, max(least, 1 - math.floor(math.log10((high - low) * (1 + 1e-9)))))
 
 
 def plain(value: float, decimals: int) -> str:

@@ -1,6 +1,81 @@
-"""placeholder"""
+"""A report's folder: report.json, and everything that is rendered from it alone."""
+
 from __future__ import annotations
-from pathlib import Path
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from medimg.errors import InputError
 from medimg.evaluation.document import Report, write_report
-def render(report: Report, folder: Path, *, overlays=None, manifest=None):
-    write_report(report, folder/"report.json"); (folder/"report.html").write_text("x"); return [folder/"report.json"]
+from medimg.io.atomic import replacing
+from medimg.reports.html import render_html
+from medimg.reports.model_card import model_card
+from medimg.reports.records import records_csv
+
+
+def render(
+    report: Report, folder: Path, *, overlays: Path | None = None, manifest: Mapping[str, Any] | None = None
+) -> list[Path]:
+    """Write report.json, report.html, records.csv, the pictures of the worst cases and, for a package, its card.
+
+    Parameters
+    ----------
+    report : Report
+    folder : Path
+        Made where it is missing. Each file is written in one step.
+    overlays : Path, optional
+        Folder with the pictures that the report's worst cases name. Default: ``folder`` itself, to which the
+        report's paths are relative. A picture that is not there is shown as missing.
+    manifest : mapping, optional
+        package.json of the package; with it MODEL_CARD.md is written.
+
+    Returns
+    -------
+    list of Path
+        The files, report.json first.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written to, or the report names a picture outside its folder.
+    """
+    folder = Path(folder)
+    pictures = _pictures(report, Path(overlays) if overlays is not None else folder)
+    texts = {"report.html": render_html(report, {name: path.read_bytes() for name, path in pictures.items()})}
+    texts["records.csv"] = records_csv(report)
+    if manifest is not None:
+        texts["MODEL_CARD.md"] = model_card(report, manifest)
+    files = [write_report(report, folder / "report.json")]
+    for name, text in texts.items():
+        with replacing(folder / name) as part:
+            part.write_text(text, encoding="utf-8", newline="\n")
+        files.append(folder / name)
+    return files + [_copy(source, folder / name) for name, source in pictures.items()]
+
+
+def _pictures(report: Report, source: Path) -> dict[str, Path]:
+    """Return the pictures that are there, by the name that the report gives them."""
+    found = {}
+    for name in dict.fromkeys(case.overlay for case in report.worst_cases if case.overlay):
+        parts = PurePosixPath(name)
+        if parts.is_absolute() or ".." in parts.parts or parts.suffix != ".png":
+            raise InputError(
+                "The report names a picture that does not belong to it.",
+                where="report.json, worst_cases, overlay",
+                expected="a PNG file within the report's folder",
+                fix="write the report anew with `medimg evaluate`",
+            )
+        path = source / parts
+        if path.is_file() and not path.is_symlink():
+            found[name] = path
+    return found
+
+
+def _copy(source: Path, target: Path) -> Path:
+    if target.exists() and target.samefile(source):
+        return target
+    with replacing(target) as part:
+        shutil.copyfile(source, part)
+    return target

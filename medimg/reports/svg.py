@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup, escape
@@ -50,7 +51,9 @@ _SETTINGS = {
 
 def settings() -> AbstractContextManager[None]:
     """Return the context in which figures are drawn and written, whatever the user's matplotlibrc says."""
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **_SETTINGS, "backend": "svg"})
+    # The backend is the user's: a context does not put it back.
+    chosen: Any = {key: value for key, value in matplotlib.rcParamsDefault.items() if "backend" not in key}
+    return matplotlib.rc_context(chosen | _SETTINGS)
 
 
 def to_svg(figure: Figure, *, name: str, title: str, description: str) -> Markup:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medimg.evaluation.document import Endpoint, Report, Status, Verdict
-from medimg.evaluation.tables import DECLINED, UNKNOWN
 
 RESEARCH_USE = "Research use only: not a cleared medical device, not for any decision about a person."
 
@@ -85,14 +84,10 @@ def mark_of(verdict: Verdict | None) -> Mark:
 def group_name(axis: str, value: str) -> str:
     """Return the printed name of a group.
 
-    >>> group_name("overall", "all"), group_name("ancestry", "unknown")
-    ('Everyone', 'unknown ancestry')
+    >>> group_name("overall", "all"), group_name("ancestry", "declined")
+    ('Everyone', 'declined')
     """
-    if axis == "overall":
-        return "Everyone"
-    if axis == "ancestry" and value in (UNKNOWN, DECLINED):
-        return f"{value} ancestry" if value == UNKNOWN else "declined to say"
-    return value
+    return "Everyone" if axis == "overall" else value
 
 
 def endpoint_name(endpoint: Endpoint) -> str:

@@ -85,7 +85,7 @@ def _shared(
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     shared = Dataset()
     shared.SpecificCharacterSet = "ISO_IR 100"
-    shared.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"] if modality == "CT" else ["ORIGINAL", "PRIMARY", "M", "SE"]
+    shared.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"] if modality == "CT" else ["ORIGINAL", "PRIMARY", "OTHER"]
     shared.SOPClassUID = _SOP_CLASS[modality]
     for keyword in (
         "StudyDate",

@@ -33,7 +33,7 @@ from medimg.training.optimiser import build_optimiser, set_learning_rate
 from medimg.training.progress import Display, Meter
 from medimg.training.sampling import Sampler
 from medimg.training.schedule import factor
-from medimg.training.seeds import DROPOUT, torch_seed
+from medimg.training.seeds import DROPOUT, seed_global, torch_seed
 from medimg.training.settings import FitSettings
 from medimg.training.task import CaseView, Task
 from medimg.training.validation import broadcast_state, validate
@@ -117,7 +117,7 @@ class Run:
         if job.augment is not None:
             slots = slots_of(settings, forward_pass, rank, self.fabric.world_size)
             batch = augmented(job.augment, batch, settings.seed, step, slots)
-        torch.manual_seed(torch_seed(settings.seed, DROPOUT, step, forward_pass, rank))
+        seed_global(torch_seed(settings.seed, DROPOUT, step, forward_pass, rank), self.fabric.device)
         return channels_last(batch) if settings.channels_last else batch
 
     def step(self, step: int, batches: Iterator[Batch]) -> None:

@@ -23,3 +23,15 @@ def torch_seed(seed: int, purpose: int, *place: int) -> int:
 def torch_generator(seed: int, purpose: int, *place: int) -> torch.Generator:
     """Return a CPU torch generator for one purpose at one place."""
     return torch.Generator().manual_seed(torch_seed(seed, purpose, *place))
+
+
+def seed_global(seed: int, device: torch.device) -> None:
+    """Seed the generators that layers such as dropout draw from: the CPU's and this device's.
+
+    `torch.manual_seed` would also note a call stack for every device that has not started, at every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)

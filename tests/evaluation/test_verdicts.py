@@ -63,7 +63,7 @@ def test_a_planted_gap_is_found():
 
 def test_a_claim_that_does_not_survive_adjustment_is_inconclusive():
     protocol = Protocol(endpoints=[SENSITIVITY])
-    cells = _cells([176, 88, 88, 88, 79], [200, 100, 100, 100, 100], protocol.endpoints[0], protocol)
+    cells = _cells([176, 88, 88, 88, 80], [200, 100, 100, 100, 100], protocol.endpoints[0], protocol)
     assert cells[4].gap[2] < 0
     assert cells[4].gap_p < 0.025
     assert cells[4].gap_adjusted > 0.05

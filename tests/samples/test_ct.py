@@ -18,7 +18,7 @@ def studies() -> list:
 def test_scan_has_air_lung_soft_tissue_and_bone(studies: list) -> None:
     for study in studies:
         assert study.hu.dtype == np.int16
-        assert study.hu.min() == -1000
+        assert study.hu.min() >= -1000
         assert (np.abs(study.hu + 850) < 80).mean() > 0.08
         assert (np.abs(study.hu - 45) < 40).mean() > 0.1
         assert (study.hu > 250).mean() > 0.005

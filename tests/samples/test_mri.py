@@ -9,7 +9,7 @@ from medimg.samples.mri_signal import CONTRASTS, SCANNERS, TISSUES, Sequence, sa
 
 @pytest.fixture(scope="module")
 def studies() -> list:
-    return [render_mri(1.0, 60, SCANNERS[f"site-{1 + seed % 3}"], np.random.default_rng(seed)) for seed in range(6)]
+    return [render_mri(1.0, 60, SCANNERS[f"site-{1 + seed % 3}"], np.random.default_rng(seed)) for seed in range(4)]
 
 
 def test_signal_equation_orders_the_tissues() -> None:
