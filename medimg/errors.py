@@ -75,6 +75,12 @@ class InputError(MedimgError):
     exit_code = 3
 
 
+class RunFailed(MedimgError):
+    """A run that cannot go on: the loss diverged, or a process died."""
+
+    exit_code = 3
+
+
 class GateRefused(MedimgError):
     """The release gate refused to seal a model package."""
 

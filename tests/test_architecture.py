@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_a_pacs_script_needs_neither_torch_nor_monai() -> None:
 def test_nothing_is_unpickled() -> None:
     for path in MODULES:
         text = path.read_text()
-        assert "import pickle" not in text, path
+        # The name of the error that torch raises on a forged file may be caught; nothing may be read with pickle.
+        assert not re.search(r"pickle\.(load|Unpickler)|joblib\.load", text), path
         assert "weights_only=False" not in text, path
         assert "allow_pickle=True" not in text, path

@@ -1,6 +1,6 @@
 """Windows over a scan: one pass where it fits, else tiles with halos that give the same answer.
 
-A scan is padded at its far ends to a multiple of the network's divisor by repeating its edge. A window starts at a
+A scan is padded at its far ends to a multiple of the network's divisor with zeros (of the normalised scan), as training pads. A window starts at a
 multiple of the divisor, so strided layers see the same phase as in one pass; only its core is kept, and where the
 halo covers the receptive field and the normalisation is fixed (BatchNorm), the core equals the whole pass.
 
@@ -136,7 +136,7 @@ def run_windows(
     read : callable
         Returns the normalised (C, *s) part of the scan for slices within it.
     shape : tuple of int
-        Spatial shape of the scan; windows that reach beyond it see its edge repeated.
+        Spatial shape of the scan; windows that reach beyond it see zeros.
     windows : sequence of Window
     run : callable
         What to do with a (1, C, *s) window.
@@ -150,5 +150,5 @@ def run_windows(
         part = read(inside)
         missing = [(0, b - a - n) for a, b, n in zip(window.start, window.stop, part.shape[1:])]
         if any(after for _, after in missing):
-            part = np.pad(part, [(0, 0), *missing], mode="edge")
+            part = np.pad(part, [(0, 0), *missing])
         yield window, run(np.ascontiguousarray(part[None], dtype=np.float32))

@@ -9,7 +9,7 @@ An encoder has ``features(x: B C *S) -> list of Tensor``, the finest level first
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from torch import Tensor, nn
 
@@ -169,7 +169,7 @@ def as_encoder(module: nn.Module) -> Encoder:
     return cast(Encoder, module)
 
 
-def import_timm():  # type: ignore[no-untyped-def]
+def import_timm() -> Any:
     """Return the module timm.
 
     Raises

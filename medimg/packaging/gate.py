@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from medimg.errors import InputError
 from medimg.evaluation.document import Report
 from medimg.evaluation.protocol import check_frozen
+from medimg.evaluation.tables import DECLINED, UNKNOWN
 from medimg.packaging.manifest import SEALABLE
 
 
@@ -42,14 +43,17 @@ def decide(report: Report, *, package_digest: str, weights_sha256: str) -> GateD
     Notes
     -----
     Refused where the report is about other weights, thresholds or labels, where its protocol was changed after it was
-    frozen, and where its status is below 'validated with limitations'.
+    frozen, where its status is below 'validated with limitations', and where its own verdicts do not bear that status
+    out (a report that was edited, or written by another program).
     """
     reasons = _binding(report, package_digest, weights_sha256)
     sufficient = report.status in SEALABLE
+    if sufficient:
+        reasons += _contradictions(report)
     if not sufficient or reasons:
-        return GateDecision(False, report.status, tuple([*reasons, *report.status_reasons]))
+        return GateDecision(False, report.status, (*reasons, *report.status_reasons))
     limits = [f"not validated for: {', '.join(report.not_validated_for)}"] if report.not_validated_for else []
-    return GateDecision(True, report.status, tuple([*limits, *report.status_reasons]))
+    return GateDecision(True, report.status, (*limits, *report.status_reasons))
 
 
 def _binding(report: Report, package_digest: str, weights_sha256: str) -> list[str]:
@@ -62,4 +66,27 @@ def _binding(report: Report, package_digest: str, weights_sha256: str) -> list[s
         check_frozen(report.protocol)
     except InputError as error:
         reasons.append(error.what)
+    return reasons
+
+
+def _contradictions(report: Report) -> list[str]:
+    """Return the verdicts that a report of a sealable status cannot hold."""
+    # The declared endpoints are bound by the protocol's digest, the report's own list is not.
+    primary = {rule.id for rule in report.protocol.declared.endpoints if rule.primary}
+    reasons = []
+    judged = False
+    for row in report.groups:
+        results = [result for result in row.results if result.endpoint in primary]
+        floors = [result.floor_verdict for result in results]
+        gaps = [result.gap.verdict for result in results if result.gap is not None]
+        if {result.endpoint for result in results} != primary:
+            reasons.append(f"{row.axis} {row.value}: the report lacks a primary endpoint")
+        if row.axis == "overall" and set(floors) != {"MEETS"}:
+            reasons.append("everyone together does not meet the primary endpoints, which contradicts the status")
+        if "DOES NOT MEET" in [*floors, *gaps]:
+            reasons.append(f"{row.axis} {row.value} does not meet a primary endpoint, which contradicts the status")
+        if row.axis == "ancestry" and row.value not in (UNKNOWN, DECLINED):
+            judged = judged or "INSUFFICIENT DATA" not in floors
+    if not judged:
+        reasons.append("no known ancestry has a verdict, which contradicts the status")
     return reasons

@@ -21,21 +21,25 @@ from medimg.reports.wording import (
     mark_of,
 )
 
-_ROW_INCH, _WIDTH_INCH = 0.27, 5.9
+_ROW_INCH, _WIDTH_INCH, _NARROW_INCH = 0.27, 5.9, 4.55
 _LINES = ("-", "--", "-.", ":")
 _SHAPES = ("o", "s", "^", "D", "v", "P")
 
 
-def forest(report: Report, endpoint: Endpoint, name: str) -> Markup:
-    """Return the forest plot of an endpoint: everyone, then each ancestry in the report's order."""
+def forest(report: Report, endpoint: Endpoint, name: str, *, narrow: bool = False) -> Markup:
+    """Return the forest plot of an endpoint: everyone, then each ancestry in the report's order.
+
+    ``narrow`` drops the words of the verdicts and keeps their symbols.
+    """
     rows = [row for row in report.groups if row.axis in ("overall", "ancestry")]
     pairs = [(row, result_of(row, endpoint)) for row in rows]
     with svg.settings():
         height = _ROW_INCH * len(rows) + 0.75
-        figure = Figure(figsize=(_WIDTH_INCH, height))
-        axes = figure.add_axes((0.23, 0.48 / height, 0.30, _ROW_INCH * len(rows) / height))
+        width = _NARROW_INCH if narrow else _WIDTH_INCH
+        figure = Figure(figsize=(width, height))
+        axes = figure.add_axes((1.36 / width, 0.48 / height, 1.77 / width, _ROW_INCH * len(rows) / height))
         for place, (row, result) in enumerate(pairs):
-            _forest_row(axes, place, row, result, report)
+            _forest_row(axes, place, row, result, report, narrow)
         _forest_axes(axes, endpoint, pairs)
         return svg.to_svg(
             figure,
@@ -74,7 +78,7 @@ def curve_plot(report: Report, curves: list[Curve], name: str) -> Markup:
         )
 
 
-def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: Report) -> None:
+def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: Report, narrow: bool) -> None:
     mark = mark_of(result.floor_verdict)
     colour = svg.TONES[mark.tone]
     left, right = axes.get_yaxis_transform(), 1.04
@@ -85,7 +89,14 @@ def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: R
     )
     axes.text(-0.06, place, patients, transform=left, ha="right", va="center", color=svg.MUTED)
     if result.estimate is None:
-        axes.text(right, place, _short(result.reason or "", 44), transform=left, va="center", color=svg.MUTED)
+        axes.text(
+            right,
+            place,
+            _short(result.reason or "", 30 if narrow else 44),
+            transform=left,
+            va="center",
+            color=svg.MUTED,
+        )
         return
     if result.low is not None and result.high is not None:
         axes.plot([result.low, result.high], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
@@ -101,7 +112,7 @@ def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: R
     )
     axes.text(right, place, with_interval(result.estimate, result.low, result.high), transform=left, va="center")
     if result.floor_verdict is not None:
-        words = f"{mark.symbol} {mark.words}"
+        words = mark.symbol if narrow else f"{mark.symbol} {mark.words}"
         axes.text(1.03 + 0.68, place, words, transform=left, va="center", color=colour, weight="bold", size=7)
 
 
@@ -113,21 +124,23 @@ def _forest_axes(axes: Axes, endpoint: Endpoint, pairs: list[tuple[GroupRow, Res
     pad = 0.06 * (high - low) or 0.05
     axes.set_xlim(low - pad, high + pad)
     axes.set_ylim(bottom, -0.5)
-    axes.axhline(0.5, color=svg.RULE, linewidth=0.8, xmin=-0.75, xmax=2.3, clip_on=False)
+    axes.axhline(0.5, color=svg.RULE, linewidth=0.8, xmin=-0.7, xmax=1.7, clip_on=False)
     if endpoint.floor is not None:
         axes.axvline(endpoint.floor, color=svg.INK, linewidth=1.1, linestyle=(0, (4, 3)))
         word = "ceiling" if endpoint.better == "lower" else "floor"
+        # Beside the heading of the counts there is no room to the left of the line.
+        side = "left" if endpoint.floor < low + 0.2 * (high - low) else "center"
         axes.annotate(
             f"{word} {endpoint.floor:g}",
             (endpoint.floor, -0.5),
             (0, 3),
             textcoords="offset points",
-            ha="center",
+            ha=side,
             size=7,
         )
     heading = axes.get_yaxis_transform()
     axes.text(-0.06, -0.75, "patients", transform=heading, ha="right", va="bottom", size=7, color=svg.MUTED)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", length=3, labelsize=7)
@@ -172,7 +185,9 @@ def _curve_axes(axes: Axes, curves: list[Curve]) -> None:
     axes.set_ylim(-0.02, 1.03)
     axes.grid(color=svg.RULE, linewidth=0.6)
     axes.set_axisbelow(True)
-    if kind != "froc":
+    if kind == "froc":
+        axes.set_xlim(0, max(1.0, min(8.0, max(x for curve in curves for x, _ in curve.points))))
+    else:
         axes.set_xlim(-0.02, 1.02)
     if kind == "roc":
         axes.plot([0, 1], [0, 1], color=svg.MUTED, linewidth=0.8, linestyle=":")

@@ -46,6 +46,7 @@ def render_html(report: Report, overlays: Mapping[str, bytes] | None = None) -> 
         "why_no_gap": tables.why_no_gap,
         "why_no_detectable": tables.why_no_detectable,
         "notes": tables.notes,
+        "method_name": tables.method_name,
         "about": plain_language.about,
     }
     return environment.get_template("report.html.j2").render(_context(report, overlays or {}))
@@ -68,7 +69,7 @@ def _context(report: Report, overlays: Mapping[str, bytes]) -> dict[str, object]
         "below": wording.below(report),
         "axis_names": wording.AXIS_NAMES,
         "endpoint_names": {endpoint.id: wording.endpoint_name(endpoint) for endpoint in report.endpoints},
-        "forests": [(e, forest(report, e, f"forest-{i}")) for i, e in enumerate(first)],
+        "forests": [(e, forest(report, e, f"forest-{i}", narrow=len(first) > 1)) for i, e in enumerate(first)],
         "first_tables": [tables.endpoint_table(report, endpoint, ("overall", "ancestry")) for endpoint in first],
         "all_tables": [tables.endpoint_table(report, endpoint) for endpoint in report.endpoints],
         "curves": [_curve_section(report, family, index) for index, family in enumerate(families)],

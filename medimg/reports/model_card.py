@@ -63,10 +63,10 @@ def model_card(report: Report, manifest: Mapping[str, Any]) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown and HTML take literally, in one line.
+    r"""Return text that Markdown and HTML take literally, in one line.
 
     >>> escape("a|b <i> [x](y)")
-    'a\\\\|b &lt;i&gt; \\\\[x\\\\](y)'
+    'a\\|b &lt;i&gt; \\[x\\](y)'
     """
     one_line = " ".join(str(text).split())
     safe = one_line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
@@ -116,8 +116,8 @@ def _results(report: Report) -> str:
         "## Results on held-out scans\n",
         f"{test.n_cases} cases of {test.n_patients} patients at {test.n_sites} site(s); ancestry unknown or declined "
         f"for {test.fraction_unknown:.0%}; {test.n_failed} cases without a prediction. In brackets: "
-        f"{confidence_words(report)}, sampling of patients alone. Protocol frozen {report.protocol.frozen_at:%Y-%m-%d}, "
-        f"SHA-256 `{report.protocol.sha256}`.\n",
+        f"{confidence_words(report)}, sampling of patients alone. Protocol frozen "
+        f"{report.protocol.frozen_at:%Y-%m-%d}, SHA-256 `{report.protocol.sha256}`.\n",
     ]
     for endpoint in report.endpoints:
         lines += [*_table(report, endpoint), ""]

@@ -79,4 +79,6 @@ def p_words(value: float) -> str:
     """
     if value < 0.001:
         return "p < 0.001"
+    if value > 0.99:
+        return "p > 0.99"
     return f"p = {value:.3f}" if value < 0.01 else f"p = {value:.2f}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from medimg.evaluation.document import Endpoint, GroupRow, Report, Result, Verdict
 from medimg.reports.numbers import span
 from medimg.reports.tables import primary
-from medimg.reports.wording import STATUS_MARKS, confidence_words, endpoint_name, group_name
+from medimg.reports.wording import confidence_words, endpoint_name, group_name
 
 PER = 1000
 
@@ -25,8 +25,8 @@ class Thousand:
 
 
 def summary(report: Report) -> list[str]:
-    """Return the report's message, one sentence or two a paragraph."""
-    found = [STATUS_MARKS[report.status].sentence]
+    """Return what the numbers mean, a sentence each; the status says itself what it means."""
+    found = []
     for endpoint in primary(report):
         if endpoint.floor is not None:
             found.append(_who_meets(report, endpoint))

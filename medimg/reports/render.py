@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from medimg.errors import InputError
-from medimg.evaluation.document import Report, write_report
+from medimg.evaluation.document import Report, dump_report, write_report
 from medimg.io.atomic import replacing
 from medimg.reports.html import render_html
 from medimg.reports.model_card import model_card
@@ -42,6 +42,8 @@ def render(
         The folder cannot be written to, or the report names a picture outside its folder.
     """
     folder = Path(folder)
+    # What is rendered is what is written: canonical JSON rounds numbers and sorts keys.
+    report = Report.model_validate_json(dump_report(report))
     pictures = _pictures(report, Path(overlays) if overlays is not None else folder)
     texts = {"report.html": render_html(report, {name: path.read_bytes() for name, path in pictures.items()})}
     texts["records.csv"] = records_csv(report)

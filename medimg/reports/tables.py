@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,12 +25,17 @@ class Block:
 
 @dataclass(frozen=True)
 class EndpointTable:
-    """One endpoint in every group of the axes that are shown."""
+    """One endpoint in every group of the axes that are shown.
+
+    ``method`` and ``reference`` are those of most rows: said once, and again only where a row differs.
+    """
 
     endpoint: Endpoint
     title: str
     limits: str
     unit: str
+    method: str | None
+    reference: str | None
     blocks: tuple[Block, ...]
 
 
@@ -49,8 +55,21 @@ def endpoint_table(report: Report, endpoint: Endpoint, axes: Iterable[str] | Non
         )
         for axis in wanted
     ]
-    unit = UNITS.get(endpoint.unit, f" {endpoint.unit}").strip()
-    return EndpointTable(endpoint, endpoint_name(endpoint), limit_words(endpoint), unit, tuple(blocks))
+    results = [result for block in blocks for _, result in block.rows]
+    return EndpointTable(
+        endpoint=endpoint,
+        title=endpoint_name(endpoint),
+        limits=limit_words(endpoint),
+        unit=UNITS.get(endpoint.unit, f" {endpoint.unit}").strip(),
+        method=_most(result.interval_method for result in results),
+        reference=_most(result.gap.reference for result in results if result.gap is not None),
+        blocks=tuple(blocks),
+    )
+
+
+def method_name(method: str) -> str:
+    """Return the printed name of an interval's method."""
+    return "Student's t" if method == "t" else method
 
 
 def primary(report: Report) -> list[Endpoint]:
@@ -70,7 +89,7 @@ def why_no_gap(row: GroupRow, gap: Gap | None) -> str:
     if gap is not None:
         return gap.reason or "no reason was recorded"
     if row.axis == "overall":
-        return "everyone: there is no one to compare with"
+        return "not compared"
     return "no case" if row.n_cases == 0 else "the reference of its axis"
 
 
@@ -78,9 +97,7 @@ def why_no_detectable(result: Result) -> str:
     """Return why the smallest detectable gap is missing."""
     if result.suppressed:
         return "suppressed"
-    if result.gap is None:
-        return "no comparison"
-    return "none in range" if result.gap.estimate is not None else "no comparison"
+    return "not compared" if result.gap is None or result.gap.estimate is None else "none in range"
 
 
 def notes(result: Result) -> list[str]:
@@ -88,12 +105,12 @@ def notes(result: Result) -> list[str]:
     found = [result.note, result.verdict_reason if result.estimate is not None else None]
     if result.n_failed:
         found.append(f"{result.n_failed} failed")
-    for name, p in (("Holm", result.floor_p_holm), ("Benjamini-Hochberg", result.floor_p_bh)):
+    for name, p in (("Holm", result.floor_p_holm), ("BH", result.floor_p_bh)):
         if p is not None:
             found.append(f"floor: {p_words(p)} ({name})")
     if result.gap is not None:
         found.append(result.gap.reason if result.gap.estimate is not None else None)
-        for name, p in (("Holm", result.gap.p_holm), ("Benjamini-Hochberg", result.gap.p_bh)):
+        for name, p in (("Holm", result.gap.p_holm), ("BH", result.gap.p_bh)):
             if p is not None:
                 found.append(f"gap: {p_words(p)} ({name})")
     if result.variation != "test-set sampling":
@@ -115,3 +132,8 @@ def curve_rows(curve: Curve, count: int = CURVE_ROWS) -> list[tuple[float, float
     if len(points) <= count:
         return list(points)
     return [points[round(index * (len(points) - 1) / (count - 1))] for index in range(count)]
+
+
+def _most(values: Iterable[str | None]) -> str | None:
+    counted = Counter(value for value in values if value)
+    return counted.most_common(1)[0][0] if counted else None

@@ -5,7 +5,7 @@ Legend: H rows, W columns, last axis R, G, B. The eye is drawn on a raster ``FIN
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,7 @@ def render_fundus(
     *,
     size_px: int = 96,
     laterality: str = "R",
+    lesion_scale: float = 1.0,
 ) -> FundusImage:
     """Simulate one photograph.
 
@@ -109,6 +110,8 @@ def render_fundus(
         Side of the picture.
     laterality : {'R', 'L'}
         The disc is on the right of a right eye.
+    lesion_scale : float
+        Multiplies the radius of every lesion; at 0.6 microaneurysms keep the width of a vein at this resolution.
     """
     nasal = 1.0 if laterality == "R" else -1.0
     centre = (size_px - 1) / 2
@@ -123,6 +126,7 @@ def render_fundus(
     percent = percent * (1 - vessel_cover[..., None] * (1 - VESSEL_TRANSMISSION))
     counts = lesion_counts(severity, rng)
     lesions = _place_lesions(counts, points, fovea, disc, size_px, rng)
+    lesions = [replace(lesion, radius_px=lesion.radius_px * lesion_scale) for lesion in lesions]
     percent, covers = _paint_lesions(percent, lesions, y, x, rng)
 
     blurred = ndimage.gaussian_filter(percent, (camera.blur_px * FINE, camera.blur_px * FINE, 0))

@@ -20,7 +20,7 @@ from torch import nn
 from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from medimg.data.preparation import Intensity
-from medimg.errors import ConfigError, InputError, MedimgError, MissingDependency
+from medimg.errors import ConfigError, InputError, MedimgError, MissingDependency, RunFailed
 from medimg.training.augmentation import Augmentation
 from medimg.training.cases import PreparedCase
 from medimg.training.checkpoint import read_progress
@@ -251,7 +251,7 @@ def _process_errors() -> Iterator[None]:
     except ProcessRaisedException as error:
         raise _from_process(str(error).strip()) from error
     except ProcessExitedException as error:
-        raise MedimgError(
+        raise RunFailed(
             "a training process was killed",
             got=str(error),
             fix="usually memory ran out: a smaller patch or batch",
@@ -260,11 +260,11 @@ def _process_errors() -> Iterator[None]:
 
 def _from_process(text: str) -> MedimgError:
     """Return the error that a training process raised, of which only the printed traceback comes back."""
-    kinds = {kind.__name__: kind for kind in (MedimgError, ConfigError, InputError, MissingDependency)}
+    kinds = {kind.__name__: kind for kind in (MedimgError, ConfigError, InputError, MissingDependency, RunFailed)}
     name, _, message = text.rpartition("medimg.errors.")[2].partition(": ")
     if name in kinds:
         return kinds[name](message)
     fix = None
     if "fork" in text and ("CUDA" in text or "autograd" in text):
         fix = "this process has computed already, so it cannot be forked: trainer.strategy=ddp_spawn"
-    return MedimgError("a training process failed", got=text, fix=fix)
+    return RunFailed("a training process failed", got=text, fix=fix)

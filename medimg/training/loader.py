@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, RunFailed
 from medimg.training.batch import Batch, collate
 from medimg.training.resources import measure, suggest_workers
 from medimg.training.sampling import Sampler
@@ -83,7 +83,7 @@ def worker_deaths() -> Iterator[None]:
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
-        raise MedimgError(
+        raise RunFailed(
             "a loader worker died",
             where="trainer.workers",
             got=f"{str(error).splitlines()[0]} ({measure().describe()})",

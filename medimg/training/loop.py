@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medimg.data.preparation import Intensity
-from medimg.errors import MedimgError
+from medimg.errors import MedimgError, RunFailed
 from medimg.training.augmentation import Augmentation, augmented
 from medimg.training.batch import Batch, channels_last, channels_last_format, to_device
 from medimg.training.cases import PreparedCase
@@ -242,7 +242,7 @@ def finite_losses(losses: dict[str, Tensor], batch: Batch, step: int) -> dict[st
         for case_id, image in zip(batch["case_ids"], batch["image"], strict=True)
         if not bool(torch.isfinite(image).all())
     ]
-    raise MedimgError(
+    raise RunFailed(
         "the loss is not finite" + (": the images of some cases are not either" if bad else ""),
         where=f"step {step}, cases {', '.join(bad or batch['case_ids'])}",
         got=", ".join(f"{name} {value}" for name, value in named.items()),

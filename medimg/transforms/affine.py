@@ -25,12 +25,14 @@ MAX_TILT_DEGREES = 60.0
 class Affine:
     """Ranges of the map. Each part has its own probability; angles are in degrees of patient space.
 
-    ``rotation_degrees`` holds a range for the turn about z, y and x; pictures use the first. A turn about y or x mixes
-    slices: keep it 0 for thick ones. ``scale`` above 1 enlarges. ``translation`` is a fraction of the side.
+    Pictures turn by ``rotation_z_degrees``. A turn of a volume about y or x mixes slices: keep it 0 for thick ones.
+    ``scale`` above 1 enlarges. ``translation`` is a fraction of the side.
     """
 
     rotation_probability: float = 0.0
-    rotation_degrees: tuple[tuple[float, float], ...] = ((-15.0, 15.0), (-15.0, 15.0), (-15.0, 15.0))
+    rotation_z_degrees: tuple[float, float] = (-15.0, 15.0)
+    rotation_y_degrees: tuple[float, float] = (0.0, 0.0)
+    rotation_x_degrees: tuple[float, float] = (0.0, 0.0)
     scale_probability: float = 0.0
     scale: tuple[float, float] = (0.85, 1.18)
     scale_per_axis: bool = False
@@ -47,9 +49,10 @@ class Affine:
         Raises
         ------
         ConfigError
-            Too few rotation ranges, or one beyond `MAX_TILT_DEGREES` about y or x.
+            A volume's range about y or x goes beyond `MAX_TILT_DEGREES`.
         """
-        ranges = self._rotation_ranges(dims)
+        self._check_tilt()
+        ranges = (self.rotation_z_degrees, self.rotation_y_degrees, self.rotation_x_degrees)[: 1 if dims == 2 else 3]
         turned, scaled, sheared, moved = (
             chance(p, batch, generator)
             for p in (
@@ -71,24 +74,15 @@ class Affine:
             "translation": translation * moved[:, None],
         }
 
-    def _rotation_ranges(self, dims: int) -> Sequence[tuple[float, float]]:
-        count = 1 if dims == 2 else 3
-        if len(self.rotation_degrees) < count:
-            raise ConfigError(
-                "a rotation range is needed about each axis",
-                where="transforms.affine.rotation_degrees",
-                got=self.rotation_degrees,
-                expected=f"{count} ranges (about z, y, x)",
-            )
-        tilts = [abs(angle) for bounds in self.rotation_degrees[1:count] for angle in bounds]
-        if tilts and max(tilts) > MAX_TILT_DEGREES:
-            raise ConfigError(
-                "a volume is tilted too far",
-                where="transforms.affine.rotation_degrees",
-                got=max(tilts),
-                expected=f"at most {MAX_TILT_DEGREES:g} degrees about y and x",
-            )
-        return self.rotation_degrees[:count]
+    def _check_tilt(self) -> None:
+        for name in ("rotation_y_degrees", "rotation_x_degrees"):
+            if max(abs(angle) for angle in getattr(self, name)) > MAX_TILT_DEGREES:
+                raise ConfigError(
+                    "a volume is tilted too far",
+                    where=f"transforms.affine.{name}",
+                    got=getattr(self, name),
+                    expected=f"at most {MAX_TILT_DEGREES:g} degrees either way",
+                )
 
 
 def affine_map(parameters: dict[str, Tensor], size: Sequence[int], spacing: Sequence[float]) -> tuple[Tensor, Tensor]:

@@ -29,7 +29,6 @@ KINDS = ("volume", "picture")
 def _light_affine() -> Affine:
     return Affine(
         rotation_probability=0.3,
-        rotation_degrees=((-15.0, 15.0), (0.0, 0.0), (0.0, 0.0)),
         scale_probability=0.3,
         translation_probability=0.2,
         translation=(-0.05, 0.05),
@@ -97,7 +96,6 @@ class AugmentSettings:
         if kind == "picture":
             settings.flip = Flip((0.0, 0.5, 0.5))
             settings.colour = Colour(0.5) if level == "strong" else Colour(0.3, (0.9, 1.11), (-4.0, 4.0), 0.03)
-            settings.affine.rotation_degrees = ((-30.0, 30.0),) if level == "strong" else ((-15.0, 15.0),)
         return settings
 
     @classmethod
@@ -127,7 +125,9 @@ def _strong() -> AugmentSettings:
     return AugmentSettings(
         affine=Affine(
             rotation_probability=0.4,
-            rotation_degrees=((-30.0, 30.0), (-15.0, 15.0), (-15.0, 15.0)),
+            rotation_z_degrees=(-30.0, 30.0),
+            rotation_y_degrees=(-15.0, 15.0),
+            rotation_x_degrees=(-15.0, 15.0),
             scale_probability=0.4,
             scale=(0.7, 1.4),
             shear_probability=0.15,

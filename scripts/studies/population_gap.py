@@ -10,7 +10,8 @@ many steps:
 * populations A, B and C pooled, 36 pictures each.
 
 Each is tested on new eyes of each population: mean Dice at the threshold 0.5, and average precision over pixels. The
-populations are an assumption of the simulator: this shows a mechanism and is no evidence about people.
+populations are an assumption of the simulator: this shows a mechanism and is no evidence about people. Lesions are
+smaller than in data_samples/ (``--lesion-scale 1`` for that size), since large ones are found whatever the pigment.
 
     python scripts/studies/population_gap.py --output population_gap.csv
 """
@@ -46,14 +47,14 @@ Pictures = tuple[Tensor, Tensor]
 Row = dict[str, object]
 
 
-def draw_pictures(population: str, count: int, seed: int) -> Pictures:
+def draw_pictures(population: str, count: int, seed: int, lesion_scale: float) -> Pictures:
     """Return pictures (B, 3, H, W), scaled to about -2..2, and lesion masks (B, 1, H, W) of diseased eyes."""
     images, masks = [], []
     for index in range(count):
         key = (POPULATIONS.index(population), index)
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
         severity = float(rng.uniform(LEAST_SEVERITY, MOST_SEVERITY))
-        eye = render_fundus(draw_pigment(population, rng), severity, CAMERAS["site-1"], rng)
+        eye = render_fundus(draw_pigment(population, rng), severity, CAMERAS["site-1"], rng, lesion_scale=lesion_scale)
         images.append((eye.rgb.astype(np.float32) / 255 - 0.45) / 0.225)
         masks.append(np.logical_or.reduce(list(eye.masks.values())))
     return (
@@ -105,13 +106,15 @@ def score(network: nn.Sequential, pictures: Pictures) -> dict[str, float]:
     return {"dice": float(dice.mean()), "average_precision": float(precision)}
 
 
-def run(seeds: int) -> list[Row]:
+def run(seeds: int, lesion_scale: float) -> list[Row]:
     """Train and test every condition with every seed; return one row a condition, seed and test population."""
-    tests = {population: draw_pictures(population, TEST_PICTURES, TEST_SEED) for population in POPULATIONS}
+    tests = {
+        population: draw_pictures(population, TEST_PICTURES, TEST_SEED, lesion_scale) for population in POPULATIONS
+    }
     rows: list[Row] = []
     for seed in range(seeds):
-        pool = {"A": draw_pictures("A", 3 * PER_POPULATION, seed)}
-        pool.update({name: draw_pictures(name, PER_POPULATION, seed) for name in ("B", "C")})
+        pool = {"A": draw_pictures("A", 3 * PER_POPULATION, seed, lesion_scale)}
+        pool.update({name: draw_pictures(name, PER_POPULATION, seed, lesion_scale) for name in ("B", "C")})
         for condition, counts in CONDITIONS.items():
             parts = [(pool[name][0][:count], pool[name][1][:count]) for name, count in counts.items()]
             network = train((torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])), seed)
@@ -140,10 +143,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--output", type=Path, default=Path("population_gap.csv"), help="CSV with one row a result")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--lesion-scale", type=float, default=0.6, help="size of lesions; 1 as in data_samples/")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
-    rows = run(arguments.seeds)
+    rows = run(arguments.seeds, arguments.lesion_scale)
     with arguments.output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from run_toy import run
 from safetensors.torch import load_file
@@ -7,9 +8,10 @@ from training_toys import wait_for_end
 CHANGES = {"steps": 8, "optimiser": "sgd", "learning_rate": 1e-3, "dropout": 0.0, "accumulate": 2}
 
 
-def test_two_processes_equal_one(tmp_path, start_run):
+@pytest.mark.parametrize("strategy", ["ddp_fork", pytest.param("ddp_spawn", marks=pytest.mark.slow)])
+def test_two_processes_equal_one(tmp_path, start_run, strategy):
     one = run(tmp_path / "one", CHANGES)
-    wait_for_end(start_run(tmp_path / "two", {**CHANGES, "devices": 2, "strategy": "ddp_fork", "workers": 1}))
+    wait_for_end(start_run(tmp_path / "two", {**CHANGES, "devices": 2, "strategy": strategy, "workers": 1}))
     failure = tmp_path / "two.error"
     assert not failure.is_file(), failure.read_text()
     expected = load_file(str(one.last_checkpoint))

@@ -97,7 +97,7 @@ def test_boxes_follow_scale_and_translation_and_contain_rotations() -> None:
         label.float()[:, None], label, [row] * 12, generator=torch.Generator().manual_seed(1)
     )
     assert all((_box_of(one) - box[0]).abs().max() <= 0.51 for one, box in zip(moved, boxes))
-    settings.affine.rotation_probability, settings.affine.rotation_degrees = 1.0, ((-10.0, 10.0),)
+    settings.affine.rotation_probability, settings.affine.rotation_z_degrees = 1.0, (-10.0, 10.0)
     _, moved, boxes = Augment(settings, 2)(
         label.float()[:, None], label, [row] * 12, generator=torch.Generator().manual_seed(1)
     )
@@ -137,9 +137,20 @@ def test_wrong_settings_are_refused() -> None:
     assert len(augment(image, None, [torch.zeros(0, 4)] * 4, torch.Generator())[2]) == 4
     with pytest.raises(ConfigError, match="generator"):
         augment(image)
-    tilted = AugmentSettings(affine=Affine(rotation_degrees=((0, 0), (-80, 80), (0, 0))))
+    tilted = AugmentSettings(affine=Affine(rotation_y_degrees=(-80, 80)))
     with pytest.raises(ConfigError, match="60"):
         Augment(tilted, 3).draw(1, (8, 8, 8), torch.Generator())
+
+
+def test_settings_are_a_schema_for_configurations() -> None:
+    omegaconf = pytest.importorskip("omegaconf")
+    schema = omegaconf.OmegaConf.structured(AugmentSettings)
+    merged = omegaconf.OmegaConf.merge(schema, {"affine": {"rotation_y_degrees": [-5, 5]}})
+    settings = omegaconf.OmegaConf.to_object(merged)
+    assert isinstance(settings, AugmentSettings)
+    assert tuple(settings.affine.rotation_y_degrees) == (-5.0, 5.0)
+    image, label = _batch(3)
+    assert Augment(settings, 3)(image, label, None, torch.Generator())[0].shape == image.shape
 
 
 def test_settings_from_nested_names() -> None:

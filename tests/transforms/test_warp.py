@@ -25,7 +25,7 @@ def _direct(image: torch.Tensor, matrix: torch.Tensor, offset: torch.Tensor, mod
 
 
 def _map(dims: int, size: tuple[int, ...], spacing: tuple[float, ...], seed: int = 0):
-    settings = Affine(1.0, ((-30, 30), (-20, 20), (-20, 20)), 1.0, (0.8, 1.25), True, 1.0, (-0.1, 0.1), 1.0)
+    settings = Affine(1.0, (-30, 30), (-20, 20), (-20, 20), 1.0, (0.8, 1.25), True, 1.0, (-0.1, 0.1), 1.0)
     drawn = settings.draw(1, dims, torch.Generator().manual_seed(seed))
     return affine_map(drawn, size, spacing)
 
@@ -51,7 +51,7 @@ def test_turn_about_z_with_scale_equals_the_direct_one_everywhere(padding: str) 
     """Slices that move alike share a grid and z is a product with a matrix: no approximation is left."""
     size = (10, 14, 18)
     image = torch.randn(1, 2, *size, generator=torch.Generator().manual_seed(0))
-    settings = Affine(1.0, ((-30, 30), (0, 0), (0, 0)), 1.0, (0.8, 1.25), True, translation_probability=1.0)
+    settings = Affine(1.0, (-30, 30), (0, 0), (0, 0), 1.0, (0.8, 1.25), True, translation_probability=1.0)
     matrix, offset = affine_map(settings.draw(1, 3, torch.Generator().manual_seed(2)), size, (2.0, 1.0, 1.0))
     axes = torch.meshgrid(*(torch.arange(s, dtype=torch.float64) + 0.5 for s in size), indexing="ij")
     source = torch.stack(axes, -1) @ matrix[0].T + offset[0]
