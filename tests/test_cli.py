@@ -13,7 +13,9 @@ from medimg.cli import DETAILS, VERBS, main, usage
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "medimg", *words], capture_output=True, text=True, cwd=cwd, check=False)
+    return subprocess.run(
+        [sys.executable, "-m", "medimg", *words], capture_output=True, text=True, cwd=cwd, check=False
+    )
 
 
 def test_every_verb_has_a_pipeline_and_details() -> None:

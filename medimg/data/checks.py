@@ -138,7 +138,9 @@ def _unknown_values(case: Case) -> list[Finding]:
 def _class_range(case: Case, targets: Targets) -> list[Finding]:
     value = case.classes.get(targets.names[0])
     if value is None:
-        return [Finding("NO_CLASS", "warning", f"no '{targets.names[0]}' is stated; the case is left out", case.case_id)]
+        return [
+            Finding("NO_CLASS", "warning", f"no '{targets.names[0]}' is stated; the case is left out", case.case_id)
+        ]
     if value != int(value) or not 0 <= value < targets.classes:
         return [
             Finding(

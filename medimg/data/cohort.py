@@ -63,9 +63,7 @@ class Cohort:
         InputError
             A table fails its schema, or a row names a subject or an image that is not there.
         """
-        checked = {
-            name: validate(name, tables.get(name, pd.DataFrame()), f"{where} ({name})") for name in TABLES
-        }
+        checked = {name: validate(name, tables.get(name, pd.DataFrame()), f"{where} ({name})") for name in TABLES}
         _require_known(checked["images"], "subject_id", checked["subjects"]["subject_id"], f"{where} (images)")
         _require_known(checked["labels"], "image_id", checked["images"]["image_id"], f"{where} (labels)")
         _require_known(checked["events"], "subject_id", checked["subjects"]["subject_id"], f"{where} (events)")

@@ -106,7 +106,9 @@ def make_plan(
         Options for it; they win over derived ones.
     """
     draft = _Draft()
-    preparation = _volume(facts, targets, settings, draft) if facts.kind == "volume" else _picture(facts, settings, draft)
+    preparation = (
+        _volume(facts, targets, settings, draft) if facts.kind == "volume" else _picture(facts, settings, draft)
+    )
     shape = prepared_shape(facts, preparation)
     patch = _patch(shape, facts, targets, settings, draft)
     batch = draft.take("batch_size", settings.batch_size, *_batch(patch or shape))
@@ -130,7 +132,9 @@ def _volume(facts: Fingerprint, targets: Targets, settings: PlanSettings, draft:
     if size is None and targets.kind == "classification":
         extent = np.array(facts.median_shape) * np.array(facts.median_spacing_mm) / np.array(spacing)
         size = [int(np.ceil(value / 8) * 8) for value in extent]
-    size = draft.take("size_zyx", settings.size_zyx, size, "classification sees the median field of view, cut or padded")
+    size = draft.take(
+        "size_zyx", settings.size_zyx, size, "classification sees the median field of view, cut or padded"
+    )
     return Preparation(
         kind="volume",
         channels=facts.channels,
@@ -254,7 +258,7 @@ def _strides(shape: tuple[int, ...], facts: Fingerprint, deepest: int = 4) -> li
 
 
 def _multiple(value: float, of: int) -> int:
-    return max(of, int(round(value / of)) * of)
+    return max(of, round(value / of) * of)
 
 
 def _rounded(values: list[float]) -> list[float]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pandas as pd
 import pandera.pandas as pa
-from pandera.typing import DataFrame
 
 from medimg.errors import InputError
 
@@ -30,8 +29,8 @@ LABEL_KINDS = ("mask", "class", "grade", "box")
 SPLITS = ("train", "tuning", "held_out", "external")
 
 
-def _text(*, nullable: bool = True, **options: object) -> pa.Column:
-    return pa.Column(object, nullable=nullable, coerce=True, required=False, **options)
+def _text(check: pa.Check | None = None) -> pa.Column:
+    return pa.Column(object, check, nullable=True, coerce=True, required=False)
 
 
 def _number(minimum: float | None = None) -> pa.Column:
@@ -39,8 +38,8 @@ def _number(minimum: float | None = None) -> pa.Column:
     return pa.Column(float, checks, nullable=True, coerce=True, required=False)
 
 
-def _key(**options: object) -> pa.Column:
-    return pa.Column(str, pa.Check.str_length(min_value=1), nullable=False, coerce=True, **options)
+def _key(*, unique: bool = False) -> pa.Column:
+    return pa.Column(str, pa.Check.str_length(min_value=1), nullable=False, coerce=True, unique=unique)
 
 
 IMAGES = pa.DataFrameSchema(
@@ -61,10 +60,10 @@ IMAGES = pa.DataFrameSchema(
         "nz": _number(1),
         "ny": _number(1),
         "nx": _number(1),
-        "intensity_unit": _text(checks=pa.Check.isin(UNITS)),
+        "intensity_unit": _text(pa.Check.isin(UNITS)),
         "sha256": _text(),
         "consent_id": _text(),
-        "split": _text(checks=pa.Check.isin(SPLITS)),
+        "split": _text(pa.Check.isin(SPLITS)),
     }
 )
 SUBJECTS = pa.DataFrameSchema(
@@ -76,7 +75,7 @@ SUBJECTS = pa.DataFrameSchema(
         "ancestry_self_report": _text(),
         "ancestry_group": _text(),
         "ancestry_scheme": _text(),
-        "ancestry_source": _text(checks=pa.Check.isin(ANCESTRY_SOURCES)),
+        "ancestry_source": _text(pa.Check.isin(ANCESTRY_SOURCES)),
         "country": _text(),
         "skin_tone_scheme": _text(),
         "skin_tone_value": _number(),
@@ -91,7 +90,7 @@ LABELS = pa.DataFrameSchema(
         "name": _key(),
         "value": pa.Column(str, nullable=False, coerce=True),
         "mask_value": _number(0),
-        "label_code": _text(checks=pa.Check.str_matches(r"^[A-Za-z0-9]+:[A-Za-z0-9.\-]+$")),
+        "label_code": _text(pa.Check.str_matches(r"^[A-Za-z0-9]+:[A-Za-z0-9.\-]+$")),
         "annotator_id": _text(),
         "method": _text(),
         "confidence": _number(0),
@@ -133,7 +132,7 @@ def validate(name: str, table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
     complete = _with_all_columns(table, schema)
     _refuse_inferred_ancestry(complete, where)
     try:
-        checked: DataFrame = schema.validate(complete, lazy=True)
+        checked: pd.DataFrame = schema.validate(complete, lazy=True)
     except pa.errors.SchemaErrors as error:
         raise InputError(
             f"the {name} table has {len(error.failure_cases)} invalid entries",

@@ -34,8 +34,9 @@ class ClassColumn:
 class CsvIndex:
     """Which column of ``index`` holds what.
 
-    ``images`` maps channel names to columns (none stated: channel ``image`` in column ``image``), ``masks`` target names to :class:`MaskColumn` or a column's name,
-    ``classes`` target names to :class:`ClassColumn` or a column's name. Where ``subject`` is None every row counts as a person of its own.
+    ``images`` maps channel names to columns (none stated: channel ``image`` in column ``image``), ``masks`` target
+    names to :class:`MaskColumn` or a column's name, ``classes`` target names to :class:`ClassColumn` or a column's
+    name. Where ``subject`` is None every row counts as a person of its own.
     An empty mask cell means 'looked, none present' if ``empty_mask_is_absent``, else 'not annotated'.
     """
 
@@ -55,7 +56,6 @@ class CsvIndex:
     ancestry_scheme: str | None = None
     ancestry_source: str | None = None
     events: str | None = None
-
 
     def image_columns(self) -> dict[str, str]:
         """Return the column of each channel."""

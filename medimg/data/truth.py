@@ -59,9 +59,7 @@ def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume
     return Picture(drawn, colour_space="label")
 
 
-def _draw(
-    drawn: NDArray[Any], where: NDArray[np.bool_], index: int, exclusive: bool, case_id: str, name: str
-) -> None:
+def _draw(drawn: NDArray[Any], where: NDArray[np.bool_], index: int, exclusive: bool, case_id: str, name: str) -> None:
     if exclusive:
         if np.any(drawn[where]):
             raise InputError(

@@ -248,8 +248,11 @@ def _in_hu(images: dict[str, Image], manifest: PackageManifest) -> tuple[dict[st
         return images, ()
     text = "The file states no unit of its values."
     finding = Finding("UNIT_ASSUMED", "warning", text, value=", ".join(silent), assumed="HU")
-    stated = {name: replace(image, unit="HU") if name in silent else image for name, image in images.items()}
-    return stated, (finding,)  # type: ignore[return-value]
+    stated = {
+        name: replace(image, unit="HU") if isinstance(image, Volume) and name in silent else image
+        for name, image in images.items()
+    }
+    return stated, (finding,)
 
 
 def _limits(manifest: PackageManifest) -> tuple[Finding, ...]:

@@ -1,8 +1,9 @@
 """Windows over a scan: one pass where it fits, else tiles with halos that give the same answer.
 
-A scan is padded at its far ends to a multiple of the network's divisor with zeros (of the normalised scan), as training pads. A window starts at a
-multiple of the divisor, so strided layers see the same phase as in one pass; only its core is kept, and where the
-halo covers the receptive field and the normalisation is fixed (BatchNorm), the core equals the whole pass.
+A scan is padded at its far ends to a multiple of the network's divisor with zeros (of the normalised scan), as
+training pads. A window starts at a multiple of the divisor, so strided layers see the same phase as in one pass; only
+its core is kept, and where the halo covers the receptive field and the normalisation is fixed (BatchNorm), the core
+equals the whole pass.
 
 Legend: C channels, K outputs, ``*S`` the spatial axes.
 """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,7 +19,6 @@ from medimg.data.digest import digest_path, digest_value
 from medimg.data.plan import Plan
 from medimg.data.prepare import normalise
 from medimg.data.store import PreparedCase
-from medimg.data.targets import Targets
 from medimg.packaging.export import OPSET, export_onnx, peak_bytes_per_voxel, save_weights
 from medimg.packaging.manifest import (
     Label,
@@ -38,7 +38,9 @@ from medimg.pipelines.study import Study
 PARITY_CASES = 4
 
 
-def export_candidate(study: Study, plan: Plan, weights: Path, checked_on: Sequence[PreparedCase], run: Path) -> ModelPackage:
+def export_candidate(
+    study: Study, plan: Plan, weights: Path, checked_on: Sequence[PreparedCase], run: Path
+) -> ModelPackage:
     """Export the best weights and prove that the exported network gives the same answers.
 
     Parameters
@@ -78,7 +80,7 @@ def export_candidate(study: Study, plan: Plan, weights: Path, checked_on: Sequen
             min_component_voxels=dict(study.config.inference.min_component),
             keep_largest=tuple(study.config.inference.keep_largest),
         ),
-        anchors=network.anchors.model_dump(mode="json") if study.targets.kind == "detection" else None,
+        anchors=json.loads((run / "anchors.json").read_text()) if study.targets.kind == "detection" else None,
         network=Network(name=plan.network, options=plan.network_options, onnx_opset=OPSET, outputs=outputs),
         provenance=provenance(study, run),
         weights_sha256=weights_sha256,
@@ -92,7 +94,7 @@ def export_candidate(study: Study, plan: Plan, weights: Path, checked_on: Sequen
         config=(run / "config.yaml").read_text(),
         overwrite=True,
     )
-    activation = "softmax" if study.targets.mode == "multiclass" else "sigmoid"
+    activation: Literal["softmax", "sigmoid"] = "softmax" if study.targets.mode == "multiclass" else "sigmoid"
     arrays = _inputs(checked_on[:PARITY_CASES], plan, divisor)
     return revise(candidate, parity=check_parity(network, onnx, arrays, activation))
 
@@ -164,7 +166,10 @@ def _inputs(cases: Sequence[PreparedCase], plan: Plan, divisor: tuple[int, ...])
     limit = plan.patch or (512,) * len(divisor)
     for case in cases:
         image: NDArray[Any] = np.asarray(case.image)
-        cut = [slice(0, max(step, min(size, top) // step * step)) for size, top, step in zip(image.shape[1:], limit, divisor)]
+        cut = [
+            slice(0, max(step, min(size, top) // step * step))
+            for size, top, step in zip(image.shape[1:], limit, divisor)
+        ]
         array = normalise(image, plan.preparation.intensity, case.stats)[(slice(None), *cut)]
         short = [(0, 0), *((0, step - size) if size < step else (0, 0) for size, step in zip(array.shape[1:], divisor))]
         yield np.pad(array, short)[None]

@@ -11,7 +11,7 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import medimg
@@ -67,7 +67,7 @@ def compose(primary: str, overrides: Sequence[str]) -> DictConfig:
     return config
 
 
-def typed(config: DictConfig, prefix: str = "") -> Any:
+def typed(config: DictConfig | ListConfig, prefix: str = "") -> Any:
     """Return a configuration, or the branch of one that ``prefix`` names, as its dataclasses.
 
     Raises

@@ -58,7 +58,12 @@ def one(name: str, samples: Path, output: Path) -> dict[str, Any]:
     """Go the whole way for one modality, then predict one held-out study with the package."""
     console.rule(name)
     start = time.monotonic()
-    overrides = [f"experiment=demo/{name}", f"data.root={samples / name}", f"runs={output}", f"store={output / 'store'}"]
+    overrides = [
+        f"experiment=demo/{name}",
+        f"data.root={samples / name}",
+        f"runs={output}",
+        f"store={output / 'store'}",
+    ]
     composed = compose("train", overrides)
     config: ExperimentConfig = typed(composed)
     run = new_run_folder(output, name)

@@ -18,7 +18,17 @@ from medimg.pipelines.compose import compose, typed
 from medimg.pipelines.config import DoctorConfig
 from medimg.pipelines.steps import console
 
-CORE = ("torch", "monai", "lightning-fabric", "numpy", "pydicom", "nibabel", "scikit-image", "hydra-core", "onnxruntime")
+CORE = (
+    "torch",
+    "monai",
+    "lightning-fabric",
+    "numpy",
+    "pydicom",
+    "nibabel",
+    "scikit-image",
+    "hydra-core",
+    "onnxruntime",
+)
 EXTRAS = {
     "openvino": "faster inference on CPUs: pip install 'medimg[openvino]'",
     "timm": "more 2-D encoders: pip install 'medimg[timm]'",
@@ -49,7 +59,9 @@ def examine() -> dict[str, dict[str, Any]]:
         "medimg": _entry(medimg.__version__),
         "python": _entry(platform.python_version()),
         "cores": _entry(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
-        "memory free (GB)": _entry(round(memory_gb, 1), "little: use a small batch" if memory_gb < LOW_MEMORY_GB else ""),
+        "memory free (GB)": _entry(
+            round(memory_gb, 1), "little: use a small batch" if memory_gb < LOW_MEMORY_GB else ""
+        ),
         "disk free here (GB)": _entry(round(shutil.disk_usage(".").free / 1e9, 1)),
         "/dev/shm (GB)": _shared_memory(),
         "cuda": _cuda(),

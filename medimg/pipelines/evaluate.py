@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from medimg.errors import ConfigError
 from medimg.evaluation.protocol import declare, freeze
@@ -15,7 +16,15 @@ from medimg.pipelines.compose import compose, plain, typed
 from medimg.pipelines.config import ExperimentConfig
 from medimg.pipelines.held_out import run_cases
 from medimg.pipelines.release import judge
-from medimg.pipelines.steps import console, labelled_cases, open_cohort, progress_bar, show_findings, targets_of, write_json
+from medimg.pipelines.steps import (
+    console,
+    labelled_cases,
+    open_cohort,
+    progress_bar,
+    show_findings,
+    targets_of,
+    write_json,
+)
 from medimg.pipelines.study import write_config
 
 
@@ -57,10 +66,13 @@ def main(overrides: Sequence[str]) -> int:
         )
     tables.write(output / "tables", cohort.subjects)
     report = judge(package, frozen, tables, cohort.subjects, opened, output)
-    answer = {"status": report.status, "report": str(output / "report" / "report.html"), "cases": len(cases)}
+    answer: dict[str, Any] = {
+        "status": report.status,
+        "report": str(output / "report" / "report.html"),
+        "cases": len(cases),
+    }
     if config.json:
         print(json.dumps(answer))
     else:
         console.print(f"{answer['status'].replace('_', ' ')}: {answer['report']} ({answer['cases']} cases)")
     return 0
-

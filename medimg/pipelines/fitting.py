@@ -7,15 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from medimg.data.plan import Plan
 from medimg.data.store import PreparedCase
 from medimg.data.targets import Targets
-from medimg.errors import ConfigError
+from medimg.errors import ConfigError, InputError
+from medimg.inference.boxes import Anchors
 from medimg.models.registry import build
 from medimg.pipelines.config import ExperimentConfig
+from medimg.pipelines.steps import write_json
 from medimg.training.classification import ClassificationTask
 from medimg.training.fit import FitResult, fit
 from medimg.training.segmentation import SegmentationTask
@@ -64,8 +67,8 @@ def network_for(config: ExperimentConfig, plan: Plan, targets: Targets, *, pretr
     return network
 
 
-def task_for(config: ExperimentConfig, targets: Targets) -> Task:
-    """Return the training task of the targets."""
+def task_for(config: ExperimentConfig, targets: Targets, anchors: Anchors | None) -> Task:
+    """Return the training task of the targets; detection needs its anchors."""
     loss = config.task.loss
     if targets.kind == "segmentation":
         return SegmentationTask(
@@ -87,7 +90,9 @@ def task_for(config: ExperimentConfig, targets: Targets) -> Task:
     # Imported here, since its anchors and matcher bring MONAI's detection parts along (seconds).
     from medimg.training.detection import DetectionTask
 
-    return DetectionTask(labels=targets.names)
+    if anchors is None:
+        raise ConfigError("a detection task needs anchors", where="task")
+    return DetectionTask(labels=targets.names, anchors=anchors)
 
 
 def augment_for(config: ExperimentConfig, plan: Plan) -> Augment | None:
@@ -132,4 +137,26 @@ def fit_plan(
         "resume": resume,
     }
     network = network_for(config, plan, targets, pretrained=True)
-    return fit(settings_for(config, plan), task_for(config, targets), network, train, tuning, run, **arguments)
+    anchors = fitted_anchors(network, train, run) if targets.kind == "detection" else None
+    task = task_for(config, targets, anchors)
+    return fit(settings_for(config, plan), task, network, train, tuning, run, **arguments)
+
+
+def fitted_anchors(network: nn.Module, train: Sequence[PreparedCase], run: Path) -> Anchors:
+    """Fit anchor sizes to the training boxes; they are kept in ``anchors.json`` for the package.
+
+    Raises
+    ------
+    InputError
+        No training case has a box.
+    """
+    from medimg.training.detection_anchors import fit_anchors
+
+    half = [np.asarray(case.boxes).reshape(len(case.boxes), 2, -1) for case in train if len(case.boxes)]
+    if not half:
+        raise InputError("no training case has a box", where="task.names", fix="check the masks or boxes of the cohort")
+    corners = np.concatenate(half)
+    strides: Sequence[Sequence[int]] = getattr(network, "strides", ())
+    anchors: Anchors = fit_anchors(corners[:, 1] - corners[:, 0], strides=strides)
+    write_json(run / "anchors.json", anchors.model_dump(mode="json"))
+    return anchors

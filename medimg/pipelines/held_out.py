@@ -8,6 +8,7 @@ Legend: S source axes, (Z, Y, X) or (H, W).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,9 @@ from medimg.data.truth import component_boxes, label_image, stated_boxes
 from medimg.errors import MedimgError
 from medimg.evaluation import rows as evaluation_rows
 from medimg.evaluation.protocol import Protocol
-from medimg.inference.predictor import Prediction, Predictor
+from medimg.inference.prediction import Prediction
+from medimg.inference.predictor import Predictor
+from medimg.io.atomic import replacing
 from medimg.io.image import Picture, Volume
 from medimg.reports.overlay import overlay_png
 
@@ -252,4 +255,10 @@ def _draw(folder: Path, case_id: str, truth: Truth, found: Prediction, targets: 
         boxes_true=truth.boxes if targets.kind == "detection" else None,
         boxes_predicted=_marks(found, targets)[0] if targets.kind == "detection" else None,
     )
-    (folder / f"{case_id}.png").write_bytes(picture)
+    with replacing(folder / overlay_name(case_id)) as part:
+        part.write_bytes(picture)
+
+
+def overlay_name(case_id: str) -> str:
+    """Return a file name that any system takes, whatever characters a case id has."""
+    return f"{hashlib.sha256(case_id.encode()).hexdigest()[:16]}.png"

@@ -14,7 +14,7 @@ from medimg.evaluation.document import Failure, ModelInfo, Report, TaskInfo
 from medimg.evaluation.protocol import FrozenProtocol
 from medimg.packaging.gate import decide
 from medimg.packaging.package import ModelPackage, seal
-from medimg.pipelines.held_out import Tables
+from medimg.pipelines.held_out import Tables, overlay_name
 from medimg.reports.model_card import model_card
 from medimg.reports.render import render
 
@@ -55,9 +55,7 @@ def judge(
     return report
 
 
-def release(
-    candidate: ModelPackage, report: Report, folder: Path, output: Path, *, key: Path | None
-) -> dict[str, Any]:
+def release(candidate: ModelPackage, report: Report, folder: Path, output: Path, *, key: Path | None) -> dict[str, Any]:
     """Seal the candidate where the gate lets it pass.
 
     Returns
@@ -100,4 +98,5 @@ def refuse(outcome: dict[str, Any]) -> GateRefused:
 
 def _pictures(tables: Tables, overlays: Path) -> dict[tuple[str, str], str]:
     pairs = {(str(row["case_id"]), str(row["target"])) for row in tables.cases}
-    return {pair: f"{pair[0]}.png" for pair in pairs if (overlays / f"{pair[0]}.png").is_file()}
+    names = {pair: overlay_name(pair[0]) for pair in pairs}
+    return {pair: name for pair, name in names.items() if (overlays / name).is_file()}

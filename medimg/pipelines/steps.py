@@ -56,11 +56,11 @@ def open_cohort(data: DataConfig) -> tuple[Cohort, list[Finding]]:
     elif data.kind == "nnunet":
         imported = import_nnunet(root, modality=data.modality)
     elif data.kind == "coco":
-        imported = import_coco(
-            root, data.coco.annotations, modality=data.modality, image_folder=data.coco.image_folder
-        )
+        imported = import_coco(root, data.coco.annotations, modality=data.modality, image_folder=data.coco.image_folder)
     else:
-        raise ConfigError("no such kind of data folder", where="data.kind", got=data.kind, expected=nearest(data.kind, KINDS))
+        raise ConfigError(
+            "no such kind of data folder", where="data.kind", got=data.kind, expected=nearest(data.kind, KINDS)
+        )
     imported = state_unit(imported, data.unit)
     return imported.cohort(info, root), imported.findings
 
@@ -156,9 +156,7 @@ def part(cases: Sequence[Case], split: pd.DataFrame, name: str) -> list[Case]:
 def plan_for(config: ExperimentConfig, train: Sequence[Case], targets: Targets) -> tuple[Plan, list[Finding]]:
     """Measure the training part and derive a plan; stated keys win."""
     facts, findings = fingerprint(train, targets, tuple(config.data.channels))
-    plan = make_plan(
-        facts, targets, config.plan, network=config.model.name, network_options=dict(config.model.options)
-    )
+    plan = make_plan(facts, targets, config.plan, network=config.model.name, network_options=dict(config.model.options))
     return plan, findings
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -56,7 +58,7 @@ def _segmentation(tables: Tables, targets: Targets) -> dict[str, float]:
 def _classification(table: pd.DataFrame, protocol: Protocol) -> dict[str, float]:
     thresholds = {}
     for name, rows in table[table["truth"].notna() & table["score"].notna()].groupby("target", sort=True):
-        rule = "sensitivity" if protocol.threshold_rule == "sensitivity" else "youden"
+        rule: Literal["sensitivity", "youden"] = "sensitivity" if protocol.threshold_rule == "sensitivity" else "youden"
         target = protocol.threshold_target or DEFAULT_SENSITIVITY
         truth = rows["truth"].to_numpy() > 0
         thresholds[str(name)] = choose_threshold(truth, rows["score"].to_numpy(float), rule, target)

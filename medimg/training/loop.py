@@ -20,7 +20,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medimg.data.preparation import Intensity
-from medimg.errors import MedimgError, RunFailed
+from medimg.errors import RunFailed
 from medimg.training.augmentation import Augmentation, augmented
 from medimg.training.batch import Batch, channels_last, channels_last_format, to_device
 from medimg.training.cases import PreparedCase

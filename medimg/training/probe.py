@@ -19,9 +19,7 @@ from medimg.training.settings import FitSettings
 WARM_UP, MEASURED = 1, 3
 
 
-def probe(
-    network: nn.Module, settings: FitSettings, channels: int, shape: Sequence[int]
-) -> dict[str, float | str]:
+def probe(network: nn.Module, settings: FitSettings, channels: int, shape: Sequence[int]) -> dict[str, float | str]:
     """Run a few training steps on random input and scale them up to the whole run.
 
     Parameters

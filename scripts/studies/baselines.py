@@ -19,8 +19,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from medimg.data.cases import Case, build_cases, read_images
-from medimg.data.prepare import prepare
 from medimg.data.preparation import Intensity, Preparation
+from medimg.data.prepare import prepare
 from medimg.data.targets import Targets
 from medimg.data.truth import label_image
 from medimg.evaluation.pixel_scores import pooled_average_precision

@@ -79,7 +79,13 @@ def study(one: Set, data: Path, runs: Path, overrides: list[str]) -> dict[str, A
     """Train every fold of one set, pool the held-out tables, measure."""
     folders, seconds, memory = [], 0.0, 0.0
     for fold in range(one.folds):
-        words = [f"experiment={one.experiment}", f"data.root={data}", f"runs={runs}", f"store={runs / 'store'}", "json=true"]
+        words = [
+            f"experiment={one.experiment}",
+            f"data.root={data}",
+            f"runs={runs}",
+            f"store={runs / 'store'}",
+            "json=true",
+        ]
         words += [f"data.split.fold={fold}"] if one.folds > 1 else []
         outcome, took, peak = train([*words, *overrides])
         folders.append(Path(outcome["run"]))
@@ -162,7 +168,11 @@ def write_table(results: dict[str, Any]) -> None:
             f"| {one.what}{folds} (`{one.experiment}`) | **{found['score']:.3f}**{interval} | {found['baseline']:.3f} "
             f"| {gate} | {found['minutes']:.0f} | {found['peak_memory_gb']:.1f} GB |"
         )
-    lines += ["", "Two shared CPU cores, no GPU; minutes are of the whole command, all folds, from scans to report.", END]
+    lines += [
+        "",
+        "Two shared CPU cores, no GPU; minutes are of the whole command, all folds, from scans to report.",
+        END,
+    ]
     readme = ROOT / "README.md"
     text = readme.read_text()
     head, tail = text.split(START)[0], text.split(END)[1]

@@ -27,7 +27,7 @@ def blob(seed: int) -> tuple[np.ndarray, np.ndarray]:
     return image.astype(np.int16), mask
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """24 volumes of 12 people."""
     rows, people = [], []
@@ -61,7 +61,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture()
+@pytest.fixture
 def settings() -> CsvIndex:
     """Columns of the index."""
     return CsvIndex(
@@ -74,7 +74,7 @@ def settings() -> CsvIndex:
     )
 
 
-@pytest.fixture()
+@pytest.fixture
 def cohort(folder: Path, settings: CsvIndex) -> Cohort:
     """The folder, indexed."""
     return import_csv(folder, settings, modality="MR").cohort(DatasetInfo(title="blobs"), folder)

@@ -81,9 +81,8 @@ def test_nnunet_folders(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in ("a", "b"):
         for channel in ("0000", "0001"):
-            write_nifti(
-                rng.normal(size=(4, 5, 6)).astype(np.float32), tmp_path / f"imagesTr/{name}_{channel}.nii.gz", affine=np.eye(4)
-            )  # fmt: skip
+            scan = rng.normal(size=(4, 5, 6)).astype(np.float32)
+            write_nifti(scan, tmp_path / f"imagesTr/{name}_{channel}.nii.gz", affine=np.eye(4))
         write_nifti(np.ones((4, 5, 6), np.uint8), tmp_path / f"labelsTr/{name}.nii.gz", affine=np.eye(4))
     description = {
         "channel_names": {"0": "T1w", "1": "FLAIR"},

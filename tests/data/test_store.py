@@ -25,7 +25,7 @@ from medimg.io.write import write_nifti
 TARGETS = Targets(kind="segmentation", mode="multiclass", names=("core", "rim"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def planned(cohort: Cohort) -> tuple[list, Plan]:
     cases, _ = build_cases(cohort, ("image",))
     facts, findings = fingerprint(cases, TARGETS, ("image",))

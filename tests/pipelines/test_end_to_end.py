@@ -47,7 +47,11 @@ def test_a_run_leaves_everything_that_made_the_package(trained: Trained) -> None
 def test_the_report_is_bound_to_the_package_and_covers_both_ancestries(trained: Trained) -> None:
     report = read_report(trained.run / "report" / "report.json")
     package = ModelPackage.open(trained.run / "discs.medimg")
-    assert report.model.package_digest == package.digest == ModelPackage.open(trained.run / "discs.candidate.medimg").digest
+    assert (
+        report.model.package_digest
+        == package.digest
+        == ModelPackage.open(trained.run / "discs.candidate.medimg").digest
+    )
     assert report.status == "validated_with_limitations"
     rows = {row.value: row for row in report.groups if row.axis == "ancestry"}
     assert {"A", "B", "unknown", "declined"} <= set(rows)

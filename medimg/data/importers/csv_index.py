@@ -35,7 +35,9 @@ def import_csv(root: Path, settings: CsvIndex, *, modality: str) -> Imported:
     """
     table = _read(root / settings.index)
     _require_columns(table, settings, root / settings.index)
-    images, labels, findings = [], [], []
+    images: list[dict[str, Any]] = []
+    labels: list[dict[str, Any]] = []
+    findings: list[Finding] = []
     for number, row in table.iterrows():
         cells = {str(key): value for key, value in row.items()}
         rows = _image_rows(cells, settings, modality, str(number))
@@ -77,7 +79,9 @@ def _read(path: Path) -> pd.DataFrame:
 def _require_columns(table: pd.DataFrame, settings: CsvIndex, where: Path) -> None:
     plain = [settings.subject, settings.session, settings.site, settings.scanner, settings.split]
     wanted = [name for name in plain if name] + list(settings.image_columns().values())
-    wanted += [mask.column for mask in settings.mask_columns().values()] + [item.column for item in settings.class_columns().values()]
+    wanted += [mask.column for mask in settings.mask_columns().values()] + [
+        item.column for item in settings.class_columns().values()
+    ]
     if not settings.subjects:
         wanted += list(settings.demographics.values())
     for name in wanted:

@@ -103,7 +103,12 @@ def _facts(image: Volume | Picture) -> dict[str, Any]:
             "intensity_unit": image.unit,
         }
     height, width = image.array.shape[:2]
-    return {"nz": 1, "ny": height, "nx": width, "intensity_unit": "srgb16" if image.array.dtype.itemsize > 1 else "srgb8"}
+    return {
+        "nz": 1,
+        "ny": height,
+        "nx": width,
+        "intensity_unit": "srgb16" if image.array.dtype.itemsize > 1 else "srgb8",
+    }
 
 
 def state_unit(imported: Imported, unit: str | None) -> Imported:
