@@ -22,6 +22,7 @@ from medimg.models.fpn import FeaturePyramid
 
 _CONV: dict[int, type[nn.Module]] = {2: nn.Conv2d, 3: nn.Conv3d}
 _NORM: dict[int, type[nn.Module]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+_DEFAULT_ENCODER = {2: "efficientnet_lite0", 3: "residual"}
 _DEFAULT_STRIDES = {2: (8, 16, 32), 3: (4, 8, 16)}
 _PRIOR_PROBABILITY = 0.01
 
@@ -66,8 +67,8 @@ class RetinaNet(nn.Module):
         Classes K, without background.
     spatial_dims : {2, 3}
         Pictures or volumes.
-    encoder : str
-        ``residual``, ``efficientnet_lite0`` or ``timm:<name>``; see `medimg.models.encoders`.
+    encoder : str, optional
+        ``residual`` (the default for volumes), ``efficientnet_lite0`` (for pictures) or ``timm:<name>``; see `medimg.models.encoders`.
     encoder_channels, encoder_steps : sequence, optional
         Levels of the residual encoder.
     strides : sequence of int, optional
@@ -98,7 +99,7 @@ class RetinaNet(nn.Module):
         in_channels: int,
         out_channels: int,
         spatial_dims: int,
-        encoder: str = "residual",
+        encoder: str | None = None,
         encoder_channels: Sequence[int] | None = None,
         encoder_steps: Sequence[Sequence[int]] | None = None,
         strides: Sequence[int] | None = None,
@@ -108,7 +109,7 @@ class RetinaNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = build_encoder(
-            encoder,
+            encoder or _DEFAULT_ENCODER[spatial_dims],
             in_channels=in_channels,
             spatial_dims=spatial_dims,
             channels=encoder_channels,
