@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from medimg.errors import ConfigError, nearest
 from medimg.models.efficientnet_lite import LEVEL_STRIDES, EfficientNetLite0, check_multiple
 
+_SLOW_MOMENTUM = 0.05
 Pooling = Literal["average", "max", "average_max", "gem"]
 
 
@@ -64,6 +65,10 @@ class Classifier2d(nn.Module):
         How each map becomes a vector.
     levels : sequence of int
         Strides of further feature levels, of 2, 4, 8, 16, 32, pooled beside the encoder's last map.
+    standardise : bool
+        Bring every pooled feature to zero mean and unit variance (batch statistics while training, fixed at
+        inference). Pretrained features differ widely in size, so the linear output learns faster and weight
+        decay acts evenly. Training batches then need two or more pictures.
     dropout : float
         Dropout before the linear output.
     momentum : float
@@ -82,6 +87,7 @@ class Classifier2d(nn.Module):
         in_channels: int = 3,
         pooling: Pooling = "average",
         levels: Sequence[int] = (),
+        standardise: bool = True,
         dropout: float = 0.2,
         momentum: float = 0.1,
     ) -> None:
@@ -96,11 +102,17 @@ class Classifier2d(nn.Module):
         # Projected features are signed and of unequal size between levels: normalise before they are joined.
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in widths[1:])
         self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(sum(widths) * Pool(pooling).widening, out_channels)
+        pooled_width = sum(widths) * Pool(pooling).widening
+        self.standardise: nn.Module = (
+            nn.BatchNorm1d(pooled_width, affine=False, momentum=min(momentum, _SLOW_MOMENTUM))
+            if standardise
+            else nn.Identity()
+        )
+        self.output = nn.Linear(pooled_width, out_channels)
         nn.init.zeros_(self.output.bias)
 
     def pooled(self, x: Tensor) -> Tensor:
-        """Return the vector before the linear output, B F."""
+        """Return the joined vector before standardisation and the linear output, B F."""
         check_multiple(x)
         features = self.encoder.features(x)
         maps = [self.encoder.head_features(features[-1])]
@@ -124,5 +136,5 @@ class Classifier2d(nn.Module):
         ConfigError
             Y or X is not a multiple of 32.
         """
-        logits: Tensor = self.output(self.dropout(self.pooled(x)))
+        logits: Tensor = self.output(self.dropout(self.standardise(self.pooled(x).float())))
         return logits

@@ -17,6 +17,13 @@ def test_logits_and_gradients(pooling: Pooling) -> None:
     assert [name for name, p in net.named_parameters() if p.grad is None] == []
 
 
+def test_standardised_features_do_not_depend_on_their_scale() -> None:
+    torch.manual_seed(0)
+    net = Classifier2d(out_channels=1)
+    features = torch.randn(64, 1280)
+    torch.testing.assert_close(net.standardise(features), net.standardise(100.0 * features), atol=1e-3, rtol=1e-3)
+
+
 def test_gem_lies_between_average_and_maximum() -> None:
     x = torch.rand(2, 3, 5, 5)
     gem = Pool("gem")(x)
