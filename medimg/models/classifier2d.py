@@ -73,6 +73,8 @@ class Classifier2d(nn.Module):
         Dropout before the linear output.
     momentum : float
         Momentum of the batch normalisations' running statistics.
+    frozen_stride : int
+        The encoder's levels up to this stride keep their pretrained weights (see `EfficientNetLite0`).
 
     Raises
     ------
@@ -90,12 +92,13 @@ class Classifier2d(nn.Module):
         standardise: bool = True,
         dropout: float = 0.2,
         momentum: float = 0.1,
+        frozen_stride: int = 0,
     ) -> None:
         super().__init__()
         unknown = [stride for stride in levels if stride not in LEVEL_STRIDES]
         if unknown:
             raise ConfigError("unknown feature level", where="levels", got=unknown, expected=list(LEVEL_STRIDES))
-        self.encoder = EfficientNetLite0(in_channels=in_channels, momentum=momentum)
+        self.encoder = EfficientNetLite0(in_channels=in_channels, momentum=momentum, frozen_stride=frozen_stride)
         self.levels = tuple(LEVEL_STRIDES.index(stride) for stride in levels)
         widths = [self.encoder.head_channels, *(self.encoder.channels[level] for level in self.levels)]
         self.pools = nn.ModuleList(Pool(pooling) for _ in widths)

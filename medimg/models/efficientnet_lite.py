@@ -140,6 +140,14 @@ class EfficientNetLite0(nn.Module):
         Momentum of the batch normalisations' running statistics.
     head : bool
         Keep the last 1x1 convolution to 1280 channels, which classifiers use and segmentation does not.
+    frozen_stride : int
+        Feature levels up to this stride keep their weights and running statistics while training (0: none). For
+        small data sets; training is also faster, since nothing is propagated back into the frozen levels.
+
+    Raises
+    ------
+    ConfigError
+        `frozen_stride` is not the stride of a level.
 
     Attributes
     ----------
@@ -152,8 +160,17 @@ class EfficientNetLite0(nn.Module):
     channels: tuple[int, ...] = tuple(_STAGES[stage][4] for stage in (0, 1, 2, 4, 6))
     head_channels: int = _HEAD_CHANNELS
 
-    def __init__(self, *, in_channels: int = 3, momentum: float = 0.1, head: bool = True) -> None:
+    def __init__(
+        self, *, in_channels: int = 3, momentum: float = 0.1, head: bool = True, frozen_stride: int = 0
+    ) -> None:
         super().__init__()
+        if frozen_stride not in (0, *LEVEL_STRIDES):
+            raise ConfigError(
+                "unknown feature level",
+                where="frozen_stride",
+                got=frozen_stride,
+                expected=f"0 (nothing is frozen) or one of {list(LEVEL_STRIDES)}",
+            )
         self.in_channels = in_channels
         self.stem = ConvNorm(in_channels, _STEM_CHANNELS, 3, stride=2, momentum=momentum)
         blocks: list[nn.Module] = []
@@ -165,6 +182,20 @@ class EfficientNetLite0(nn.Module):
                 width = out_channels
         self.blocks = nn.ModuleList(blocks)
         self.head: nn.Module = ConvNorm(width, _HEAD_CHANNELS, 1, momentum=momentum) if head else nn.Identity()
+        last = _LEVEL_ENDS[LEVEL_STRIDES.index(frozen_stride)] if frozen_stride else -1
+        self._frozen_blocks = last + 1
+        for module in self._frozen():
+            module.requires_grad_(False)
+
+    def _frozen(self) -> list[nn.Module]:
+        return [self.stem, *self.blocks[: self._frozen_blocks]] if self._frozen_blocks else []
+
+    def train(self, mode: bool = True) -> EfficientNetLite0:
+        """Switch between training and inference; frozen levels stay as at inference."""
+        super().train(mode)
+        for module in self._frozen():
+            module.eval()
+        return self
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Return five feature maps, finest first.

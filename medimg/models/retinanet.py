@@ -68,7 +68,7 @@ class RetinaNet(nn.Module):
     spatial_dims : {2, 3}
         Pictures or volumes.
     encoder : str, optional
-        ``residual`` (the default for volumes), ``efficientnet_lite0`` (for pictures) or ``timm:<name>``; see
+        ``residual`` (the default for volumes, and where its levels are given), ``efficientnet_lite0`` (for pictures) or ``timm:<name>``; see
         `medimg.models.encoders`.
     encoder_channels, encoder_steps : sequence, optional
         Levels of the residual encoder.
@@ -110,7 +110,7 @@ class RetinaNet(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = build_encoder(
-            encoder or _DEFAULT_ENCODER[spatial_dims],
+            encoder or ("residual" if encoder_channels or encoder_steps else _DEFAULT_ENCODER[spatial_dims]),
             in_channels=in_channels,
             spatial_dims=spatial_dims,
             channels=encoder_channels,

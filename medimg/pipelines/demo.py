@@ -15,9 +15,11 @@ from medimg.inference.output import write_prediction
 from medimg.inference.predictor import load
 from medimg.pipelines.compose import compose, plain, typed
 from medimg.pipelines.config import DemoConfig, ExperimentConfig
+from medimg.pipelines.run_folder import new_run_folder, write_config
 from medimg.pipelines.steps import console
-from medimg.pipelines.study import new_run_folder, prepare_study, write_config
-from medimg.pipelines.train import show, train
+from medimg.pipelines.study import prepare_study
+from medimg.pipelines.train import show
+from medimg.pipelines.whole_way import train
 from medimg.samples.generate import generate
 
 MODALITIES = ("ct", "mri", "endoscopy", "fundus")

@@ -16,6 +16,7 @@ from medimg.pipelines.compose import compose, plain, typed
 from medimg.pipelines.config import ExperimentConfig
 from medimg.pipelines.held_out import run_cases
 from medimg.pipelines.release import judge
+from medimg.pipelines.run_folder import write_config
 from medimg.pipelines.steps import (
     console,
     labelled_cases,
@@ -25,7 +26,6 @@ from medimg.pipelines.steps import (
     targets_of,
     write_json,
 )
-from medimg.pipelines.study import write_config
 
 
 def main(overrides: Sequence[str]) -> int:

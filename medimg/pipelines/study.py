@@ -6,12 +6,9 @@ What a step has written before (split, plan, prepared cases) is taken up again, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import yaml
 
 from medimg.data.cases import Case
 from medimg.data.cohort import Cohort
@@ -19,9 +16,7 @@ from medimg.data.plan import Plan
 from medimg.data.split import PARTS, read_split
 from medimg.data.store import PreparedCase, build_store
 from medimg.data.targets import Targets
-from medimg.errors import InputError
 from medimg.io.findings import Finding
-from medimg.pipelines.compose import from_plain
 from medimg.pipelines.config import ExperimentConfig
 from medimg.pipelines.plan import forecast, show
 from medimg.pipelines.steps import (
@@ -51,39 +46,6 @@ class Study:
     def part(self, name: str) -> list[Case]:
         """Return the cases of ``train``, ``tuning`` or ``held_out``."""
         return part(self.cases, self.split, name)
-
-
-def new_run_folder(runs: Path, name: str) -> Path:
-    """Make ``runs/<name>/<time>``, with a number behind it where that second is taken."""
-    stamp = datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    for suffix in ("", *(f"_{number}" for number in range(1, 1000))):
-        folder = runs / name / f"{stamp}{suffix}"
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        return folder
-    raise InputError("no run folder could be made", where=runs / name)
-
-
-def write_config(run: Path, values: dict[str, Any]) -> None:
-    """Write the resolved configuration of a run."""
-    (run / "config.yaml").write_text(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
-
-
-def read_config(run: Path) -> ExperimentConfig:
-    """Return the configuration that a run was started with.
-
-    Raises
-    ------
-    InputError
-        The folder is no run.
-    """
-    path = run / "config.yaml"
-    if not path.is_file():
-        raise InputError("this folder is no run", where=run.resolve(), expected="a folder with config.yaml")
-    config: ExperimentConfig = from_plain(ExperimentConfig, yaml.safe_load(path.read_text()), str(path))
-    return config
 
 
 def prepare_study(config: ExperimentConfig, run: Path) -> Study:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from medimg.evaluation.protocol import declare
 from medimg.pipelines.compose import config_folder, plain, typed
 from medimg.pipelines.config import ExperimentConfig, register
-from medimg.pipelines.study import write_config
+from medimg.pipelines.run_folder import write_config
 
 
 def main(overrides: Sequence[str]) -> int:
@@ -27,7 +27,8 @@ def main(overrides: Sequence[str]) -> int:
 
 def _job(composed: DictConfig) -> float | None:
     """Train one combination; returns the tuning figure, so that optimising sweepers can use it."""
-    from medimg.pipelines.train import show, train
+    from medimg.pipelines.train import show
+    from medimg.pipelines.whole_way import train
 
     OmegaConf.resolve(composed)
     config: ExperimentConfig = typed(composed)

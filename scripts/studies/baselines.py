@@ -27,8 +27,8 @@ from medimg.evaluation.pixel_scores import pooled_average_precision
 from medimg.io.mask import read_mask
 from medimg.io.read import read
 from medimg.models.efficientnet_lite import EfficientNetLite0
+from medimg.pipelines.run_folder import read_config
 from medimg.pipelines.steps import open_cohort
-from medimg.pipelines.study import read_config
 
 
 def parts(run: Path) -> tuple[list[Case], list[Case]]:

@@ -38,6 +38,22 @@ def test_parameter_count_is_the_published_one(encoder: EfficientNetLite0) -> Non
     assert sum(p.numel() for p in encoder.parameters()) == 4_652_008 - 1_281_000
 
 
+def test_frozen_levels_keep_weights_and_statistics() -> None:
+    torch.manual_seed(0)
+    net = EfficientNetLite0(frozen_stride=16).train()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    net(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.grad is not None:
+                parameter -= 0.1 * parameter.grad
+    changed = {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert changed
+    assert all(name.startswith(("head.", *(f"blocks.{index}." for index in range(11, 16)))) for name in changed)
+    with pytest.raises(ConfigError, match="frozen_stride"):
+        EfficientNetLite0(frozen_stride=3)
+
+
 def test_installed_weights_fill_every_tensor() -> None:
     path = wheel_or_skip()
     encoder = EfficientNetLite0()
