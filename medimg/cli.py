@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -93,6 +94,9 @@ def _run(verb: str, overrides: list[str]) -> int:
     try:
         if verb not in VERBS:
             raise ConfigError("there is no such verb", got=verb, expected=nearest(verb, VERBS), fix="medimg --help")
+        # Read by OpenMP when it is loaded. Threads that spin while they wait make training several times slower where
+        # the cores are shared with anything else.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         pipeline = importlib.import_module(f"medimg.pipelines.{verb}")
         return int(pipeline.main(overrides))
     except MedimgError as error:

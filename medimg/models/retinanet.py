@@ -68,8 +68,8 @@ class RetinaNet(nn.Module):
     spatial_dims : {2, 3}
         Pictures or volumes.
     encoder : str, optional
-        ``residual`` (the default for volumes, and where its levels are given), ``efficientnet_lite0`` (for pictures) or ``timm:<name>``; see
-        `medimg.models.encoders`.
+        ``residual`` (the default for volumes, and where its levels are given), ``efficientnet_lite0`` (the default for
+        pictures) or ``timm:<name>``; see `medimg.models.encoders`.
     encoder_channels, encoder_steps : sequence, optional
         Levels of the residual encoder.
     strides : sequence of int, optional

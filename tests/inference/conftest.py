@@ -28,6 +28,7 @@ from medimg.packaging.package import create
 Build = Callable[..., Path]
 
 WINDOW = Intensity(rule="window", low=-1000, high=1000, mean=(0.0,), std=(1000.0,))
+FROM_AIR = Intensity(rule="window", low=-1000, high=1000, mean=(-1000.0,), std=(1000.0,))
 RGB = Intensity(rule="rgb", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 
 
@@ -71,7 +72,7 @@ class Spots(nn.Module):
         convolve = torch.conv2d if self.dims == 2 else torch.conv3d
         # Position p answers for the 8 voxels around 4 p + 2, the centre of its anchor.
         mean = convolve(nn.functional.pad(x[:, :1], (2, 2) * self.dims), self.kernel, stride=4)
-        logits = 20.0 * (mean.flatten(1) + 0.3)[..., None]
+        logits = 20.0 * (mean.flatten(1) - 0.7)[..., None]
         return logits, torch.zeros((1, 1, 2 * self.dims)) * logits
 
 
@@ -209,7 +210,7 @@ def spot_finder(build: Build) -> Path:
         "spot_finder",
         Spots(3),
         TaskSpec(kind="detection", mode="boxes", spatial_dims=3, labels=labels(["spot"], 0)),
-        Preparation(kind="volume", channels=("ct",), spacing_mm=(1, 1, 1), intensity=WINDOW),
+        Preparation(kind="volume", channels=("ct",), spacing_mm=(1, 1, 1), intensity=FROM_AIR),
         tiling={"mode": "tiles", "tile": (32, 32, 32), "halo": (8, 8, 8), "divisor": (4, 4, 4)},
         # Any touching box is a double.
         anchors={

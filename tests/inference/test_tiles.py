@@ -48,7 +48,7 @@ def test_one_pass_where_it_fits():
     assert pass_bytes(shape, tiling()) == 36 * 72 * 72 * 100 * 1.5
 
 
-def test_edges_are_repeated_and_memory_is_bounded():
+def test_outside_the_scan_is_zero_as_in_training():
     scan = np.arange(5 * 6 * 7, dtype=np.float32).reshape(1, 5, 6, 7)
     windows = plan_windows((5, 6, 7), tiling(), memory_bytes=1)
     seen = []
@@ -56,7 +56,7 @@ def test_edges_are_repeated_and_memory_is_bounded():
         seen.append(image)
         np.testing.assert_array_equal(image[0][(slice(None), *window.inner)], scan[(slice(None), *window.core)])
     assert seen[0].shape == (1, 1, 8, 8, 8)
-    assert (seen[0][0, 0, 5:, :6, :7] == scan[0, 4]).all()
+    assert not seen[0][0, 0, 5:].any()
 
 
 def test_a_whole_pass_that_does_not_fit_is_refused():
