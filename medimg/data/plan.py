@@ -202,7 +202,8 @@ def prepared_shape(facts: Fingerprint, preparation: Preparation) -> tuple[int, .
 def _patch(
     shape: tuple[int, ...], facts: Fingerprint, targets: Targets, settings: PlanSettings, draft: _Draft
 ) -> tuple[int, ...] | None:
-    if targets.kind == "classification" or (facts.kind == "picture" and max(shape) <= PICTURE_SIDE):
+    one_size = targets.kind == "classification" or settings.size_zyx is not None
+    if one_size or (facts.kind == "picture" and max(shape) <= PICTURE_SIDE):
         patch = draft.take("patch", settings.patch, None, "whole cases: they are small enough")
         return None if patch is None else tuple(patch)
     largest = (PICTURE_SIDE,) * 2 if facts.kind == "picture" else _shrunk(shape)

@@ -12,16 +12,8 @@ import pandas as pd
 import pandera.pandas as pa
 
 from medimg.errors import InputError
+from medimg.evaluation.tables import ANCESTRY_SOURCES
 
-ANCESTRY_SOURCES = (
-    "self_report",
-    "proxy_report",
-    "clinician_observed",
-    "administrative",
-    "genetic",
-    "legacy_unknown",
-    "synthetic",
-)
 FORMATS = ("dicom-series", "nifti", "png", "jpeg", "tiff")
 MODALITIES = ("CT", "MR", "ES", "OP", "OPT", "XC", "PT", "US", "CR", "DX", "MG")
 UNITS = ("HU", "arbitrary", "SUV", "srgb8", "srgb16")

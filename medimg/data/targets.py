@@ -25,8 +25,6 @@ class Targets(BaseModel):
         Number of classes or grades (classification).
     negative_grades, positive_grades : tuple of int
         The binary view of a grade that is reported; grades in neither are left out of it.
-    auxiliary : tuple of str
-        Classification: masks that help in training (a further loss) and are never needed afterwards.
     boxes_from_masks : bool
         Detection: every connected component of a mask is one box.
     min_component : int
@@ -41,7 +39,6 @@ class Targets(BaseModel):
     classes: int = 2
     negative_grades: tuple[int, ...] = ()
     positive_grades: tuple[int, ...] = ()
-    auxiliary: tuple[str, ...] = ()
     boxes_from_masks: bool = False
     min_component: int = Field(default=1, ge=1)
 
@@ -54,8 +51,6 @@ class Targets(BaseModel):
         }[self.kind]
         if self.mode not in allowed:
             raise ValueError(f"mode of a {self.kind} task is one of {', '.join(allowed)}, not {self.mode!r}")
-        if self.auxiliary and self.kind != "classification":
-            raise ValueError("auxiliary masks belong to classification")
         if self.mode == "multilabel" and len(self.names) > 16:
             raise ValueError("a multilabel segmentation holds at most 16 labels")
         if self.mode == "ordinal" and not (self.negative_grades and self.positive_grades):
@@ -67,7 +62,7 @@ class Targets(BaseModel):
         """Masks that are drawn into the stored label; with ``multiclass`` segmentation an index, else a bitmask."""
         if self.kind == "segmentation" or (self.kind == "detection" and self.boxes_from_masks):
             return self.names
-        return self.auxiliary
+        return ()
 
     @property
     def exclusive(self) -> bool:

@@ -56,7 +56,7 @@ def compose(primary: str, overrides: Sequence[str]) -> DictConfig:
         Names the key or the choice, and the nearest valid one.
     """
     register()
-    opened = [_open(text) for text in overrides]
+    opened = freely(overrides)
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
         try:
@@ -110,8 +110,9 @@ def plain(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()} if isinstance(values, dict) else {}
 
 
-def _open(text: str) -> str:
-    return f"++{text}" if text.startswith(OPEN_KEYS) else text
+def freely(overrides: Sequence[str]) -> list[str]:
+    """Return overrides in which keys that users invent are marked as additions, as Hydra wants them."""
+    return [f"++{text}" if text.startswith(OPEN_KEYS) else text for text in overrides]
 
 
 def _explained(primary: str, overrides: Sequence[str], error: Exception) -> ConfigError:

@@ -46,7 +46,6 @@ class LossConfig:
 
     dice: float = 1.0
     cross_entropy: float = 1.0
-    auxiliary: float = 1.0
     label_smoothing: float = 0.0
     class_weights: list[float] | None = None
 
@@ -61,7 +60,6 @@ class TaskConfig:
     classes: int = 2
     negative_grades: list[int] = field(default_factory=list)
     positive_grades: list[int] = field(default_factory=list)
-    auxiliary: list[str] = field(default_factory=list)
     boxes_from_masks: bool = False
     min_component: int = 1
     metric: str | None = None

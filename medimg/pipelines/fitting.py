@@ -84,8 +84,6 @@ def task_for(config: ExperimentConfig, targets: Targets, anchors: Anchors | None
             classes=targets.classes,
             mode=targets.mode,
             label_smoothing=loss.label_smoothing,
-            auxiliary=targets.auxiliary,
-            auxiliary_weight=loss.auxiliary,
             class_weights=None if loss.class_weights is None else tuple(loss.class_weights),
             metric_name=config.task.metric,
         )

@@ -80,7 +80,6 @@ def targets_of(task: TaskConfig) -> Targets:
         "classes": task.classes,
         "negative_grades": tuple(task.negative_grades),
         "positive_grades": tuple(task.positive_grades),
-        "auxiliary": tuple(task.auxiliary),
         "boxes_from_masks": task.boxes_from_masks,
         "min_component": task.min_component,
     }
@@ -102,7 +101,7 @@ def labelled_cases(config: ExperimentConfig, cohort: Cohort, targets: Targets) -
     cases, findings = build_cases(cohort, tuple(config.data.channels))
     kept = []
     for case in cases:
-        absent = [name for name in (*targets.names, *targets.auxiliary) if not _states(case, targets, name)]
+        absent = [name for name in targets.names if not _states(case, targets, name)]
         if absent:
             message = f"the case is left out: it states no {', '.join(absent)}"
             findings.append(Finding("NOT_LABELLED", "info", message, file=case.case_id))
@@ -121,8 +120,6 @@ def labelled_cases(config: ExperimentConfig, cohort: Cohort, targets: Targets) -
 
 
 def _states(case: Case, targets: Targets, name: str) -> bool:
-    if name in targets.auxiliary:
-        return any(ref.name == name for ref in case.masks)
     if targets.kind == "classification":
         return name in case.classes
     if targets.kind == "detection" and not targets.boxes_from_masks:

@@ -11,7 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from medimg.evaluation.protocol import declare
-from medimg.pipelines.compose import config_folder, plain, typed
+from medimg.pipelines.compose import config_folder, freely, plain, typed
 from medimg.pipelines.config import ExperimentConfig, register
 from medimg.pipelines.run_folder import write_config
 
@@ -20,7 +20,7 @@ def main(overrides: Sequence[str]) -> int:
     """Hand the command line to Hydra; every job trains in a folder of its own below ``hydra.sweep.dir``."""
     register()
     words = [word for word in overrides if word not in {"-m", "--multirun"}]
-    sys.argv = ["medimg", "--multirun", *words]
+    sys.argv = ["medimg", "--multirun", *freely(words)]
     hydra.main(version_base="1.3", config_path=str(config_folder().resolve()), config_name="train")(_job)()
     return 0
 

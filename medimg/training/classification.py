@@ -17,7 +17,6 @@ from torch.nn import functional
 from medimg.errors import ConfigError, InputError, nearest
 from medimg.training.batch import Batch
 from medimg.training.cases import PreparedCase
-from medimg.training.dice import multilabel_loss
 from medimg.training.task import CaseView
 
 MODES = ("binary", "multiclass", "ordinal")
@@ -43,11 +42,6 @@ class ClassificationTask:
         Share of the truth that is spread evenly over the classes (binary and ordinal: over both answers).
     class_weights : tuple of float, optional
         K factors on the loss of a sample, by its true class. The mean is over samples.
-    auxiliary : tuple of str
-        Masks (bit l of the stored label is ``auxiliary[l]``) that a network which also draws learns beside the class:
-        in training it returns (logits, mask logits (B, len(auxiliary), *S)).
-    auxiliary_weight : float
-        Factor on the masks' loss, batch Dice plus binary cross-entropy.
     metric_name : str, optional
         What picks the best weights; None is ``auc`` (for multiclass one against the rest, macro mean), and ``kappa``
         (quadratic weights) for ordinal.
@@ -59,8 +53,6 @@ class ClassificationTask:
     soft_targets: tuple[str, ...] | None = None
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
-    auxiliary: tuple[str, ...] = ()
-    auxiliary_weight: float = 1.0
     metric_name: str | None = None
 
     def __post_init__(self) -> None:
@@ -118,31 +110,13 @@ class ClassificationTask:
         return int(self._hard(self._truth([case.classes])).item())
 
     def loss(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Return ``entropy``: binary (of every cumulative answer for ordinal) or softmax cross-entropy.
-
-        With auxiliary masks also ``masks``, weighted.
-        """
-        answer = network(batch["image"])
-        logits = (answer[0] if isinstance(answer, tuple) else answer).float()
+        """Return ``entropy``: binary (of every cumulative answer for ordinal) or softmax cross-entropy."""
+        logits = network(batch["image"]).float()
         truth = self._truth(batch["classes"]).to(logits.device)
         losses = self._losses(logits, truth, self.label_smoothing)
         if self.class_weights is not None:
             losses = losses * losses.new_tensor(self.class_weights)[self._hard(truth)]
-        found = {"entropy": losses.mean()}
-        if self.auxiliary:
-            found["masks"] = self.auxiliary_weight * self._mask_loss(answer, batch)
-        return found
-
-    def _mask_loss(self, answer: Any, batch: Batch) -> Tensor:
-        if not isinstance(answer, tuple) or batch["label"] is None:
-            raise ConfigError(
-                "auxiliary masks need a network that draws them beside the class",
-                where="task.auxiliary",
-                got=", ".join(self.auxiliary),
-                fix="model.name=guided_classifier, or task.auxiliary=[]",
-            )
-        dice, entropy = multilabel_loss(answer[1].float(), batch["label"], None)
-        return dice + entropy
+        return {"entropy": losses.mean()}
 
     def predict(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return probabilities: (B, 1), (B, K), or cumulative (B, K-1)."""
