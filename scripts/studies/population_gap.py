@@ -65,6 +65,10 @@ CONDITIONS = {
     "A+B+C pooled, 3 x 36": dict.fromkeys(POPULATIONS, PER_POPULATION),
 }
 POOLED = "A+B+C pooled, 3 x 36"
+PLACES = {
+    "one": dict.fromkeys(POPULATIONS, "site-1"),
+    "own": dict(zip(POPULATIONS, ("site-1", "site-2", "site-3"))),
+}
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,16 @@ class Pictures:
         return Pictures(self.images[:count], self.kinds[:count], self.field)
 
 
-def draw_pictures(population: str, count: int, key: tuple[int, ...], lesion_scale: float) -> Pictures:
+def draw_pictures(
+    population: str, count: int, key: tuple[int, ...], lesion_scale: float, cameras: str = "own"
+) -> Pictures:
     """Photograph ``count`` diseased eyes; the same ``key`` gives the same eyes, but for the melanin, to everyone."""
     images, kinds, field = [], [], None
     for index in range(count):
         rng = np.random.default_rng([*key, index, 0])
         pigment = draw_pigment(population, np.random.default_rng([*key, index, 1]))
         severity = float(rng.uniform(LEAST_SEVERITY, MOST_SEVERITY))
-        eye = render_fundus(pigment, severity, CAMERAS["site-1"], rng, lesion_scale=lesion_scale)
+        eye = render_fundus(pigment, severity, CAMERAS[PLACES[cameras][population]], rng, lesion_scale=lesion_scale)
         images.append(eye.rgb.astype(np.float32) / 255)
         kind = np.zeros(eye.rgb.shape[:2], dtype=np.uint8)
         for number, name in enumerate(LESIONS, start=1):
@@ -203,13 +209,13 @@ def score(detect: Detector, pictures: Pictures) -> dict[str, float]:
     }
 
 
-def run(seeds: int, lesion_scale: float, detector: str) -> list[Row]:
+def run(seeds: int, lesion_scale: float, detector: str, cameras: str) -> list[Row]:
     """Train and test every condition with every seed; return one row a condition, seed and test population."""
-    tests = {name: draw_pictures(name, TEST_PICTURES, (TEST_SEED,), lesion_scale) for name in POPULATIONS}
+    tests = {name: draw_pictures(name, TEST_PICTURES, (TEST_SEED,), lesion_scale, cameras) for name in POPULATIONS}
     rows: list[Row] = []
     for seed in range(seeds):
         drawn = {
-            name: draw_pictures(name, (3 if name == "A" else 1) * PER_POPULATION, (seed, place), lesion_scale)
+            name: draw_pictures(name, (3 if name == "A" else 1) * PER_POPULATION, (seed, place), lesion_scale, cameras)
             for place, name in enumerate(POPULATIONS)
         }
         for condition, counts in CONDITIONS.items():
@@ -255,11 +261,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("population_gap.csv"), help="CSV with one row a result")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--detector", choices=sorted(DETECTORS), default="pixels")
+    parser.add_argument("--cameras", choices=sorted(PLACES), default="own", help="one place, or each its own")
     parser.add_argument("--lesion-scale", type=float, default=LESION_SCALE, help="size; 1 as in data_samples/")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     start = time.process_time()
-    rows = run(arguments.seeds, arguments.lesion_scale, arguments.detector)
+    rows = run(arguments.seeds, arguments.lesion_scale, arguments.detector, arguments.cameras)
     with arguments.output.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
