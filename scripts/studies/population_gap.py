@@ -8,17 +8,19 @@ of diseased eyes. Four trainings of equally many steps:
 * populations A, B and C pooled, 12 pictures each: as many pictures as the first;
 * populations A, B and C pooled, 36 pictures each.
 
-Each is tested on new eyes, the same ones in each population: vessels, lesions and camera noise are equal, only the
-melanin differs. The measure is average precision over the pixels of all test pictures, for all lesions together and for
-haemorrhages alone (the other lesions' pixels are then left out).
+Each is tested on new eyes, the same ones in each population: vessels and lesions are equal. By default each
+population is photographed at its own place, as in life: A, B and C differ in melanin and in the white balance,
+exposure and sharpness of their hospital's camera. ``--cameras one`` photographs all at the first place, which
+isolates the melanin. The measure is average precision over the pixels of all test pictures, for all lesions
+together and for haemorrhages alone (the other lesions' pixels are then left out).
 
-The setting, chosen beforehand and not searched for: 96 pixels, lesions within the sizes at which a microaneurysm is no
-wider than a vein (microaneurysms 0.7-1.0 px, haemorrhages 1.2-2.3 px in radius; ``--lesion-scale 1`` for the larger
-ones of data_samples/), grades 2 and 3, one camera whose exposure is fixed (automatic exposure would hide part of
-the difference in pigment), and a detector that judges each pixel from its colour at four scales. ``--detector network``
-trains a small convolutional network, which sees shape too, on the same eyes instead. In this setting the loss of A-only
-training on C is small: see data_samples/README.md.
-The populations are an assumption of the simulator: this shows a mechanism and is no evidence about people.
+The setting: 96 pixels, lesions within the sizes at which a microaneurysm is no wider than a vein (microaneurysms
+0.7-1.0 px, haemorrhages 1.2-2.3 px in radius; ``--lesion-scale 1`` for the larger ones of data_samples/), grades 2
+and 3, fixed exposure, and a detector that judges each pixel from its colour at four scales. ``--detector network``
+trains a small convolutional network, which sees shape too, on the same eyes instead. Trained on A at its place, the
+detector fails on C at its place, and more pictures of A do not help; with one camera for all the loss is small.
+What was measured stands in data_samples/README.md. The populations are an assumption of the simulator: this shows a
+mechanism and is no evidence about people.
 
     python scripts/studies/population_gap.py --output population_gap.csv
 
