@@ -119,7 +119,8 @@ def _explained(primary: str, overrides: Sequence[str], error: Exception) -> Conf
     root: BaseException = error
     while root.__cause__ is not None:
         root = root.__cause__
-    first_line = str(root).strip().splitlines()[0]
+    # Hydra names the override, OmegaConf what is wrong with it.
+    first_line = ": ".join(dict.fromkeys(str(one).strip().splitlines()[0] for one in (error, root)))
     malformed = next((text for text in overrides if "=" not in text and not text.startswith("~")), None)
     if malformed is not None:
         return ConfigError("an override has no value", got=malformed, expected="key=value", fix="medimg VERB --help")
