@@ -117,7 +117,7 @@ class Predictor:
         InputError
             The study cannot be read, is of another modality, or lacks a channel.
         """
-        images = read_study(study, self.manifest.preparation.channels, series=series)
+        images = read_study(study, self._inputs, series=series)
         self._check_modality(images)
         images, assumed = _in_hu(images, self.manifest)
         prepared = prepare(images, self.manifest.preparation, centre_mm=centre_mm)
@@ -133,6 +133,12 @@ class Predictor:
             backend=self.session.name,
             source=first.source,
         )
+
+    @property
+    def _inputs(self) -> tuple[str, ...]:
+        """Names of the images that make a study: one picture, whatever its colour channels are called."""
+        preparation = self.manifest.preparation
+        return preparation.channels if preparation.kind == "volume" else ("image",)
 
     def _check_modality(self, images: dict[str, Image]) -> None:
         wanted = self.manifest.modality

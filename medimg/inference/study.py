@@ -32,7 +32,7 @@ def read_study(study: Study, channels: Sequence[str], *, series: str | int | Non
     Returns
     -------
     dict of str to Volume or Picture
-        By channel; a single image may carry the first channel's name for all of them.
+        By channel (where the model reads one image, it may have any name); a single image may carry the first channel's name for all of them.
 
     Raises
     ------
@@ -42,6 +42,8 @@ def read_study(study: Study, channels: Sequence[str], *, series: str | int | Non
     if isinstance(study, Volume | Picture):
         return {channels[0]: study}
     if isinstance(study, Mapping):
+        if len(study) == 1 and len(channels) == 1:
+            study = {channels[0]: next(iter(study.values()))}
         unknown = sorted(set(study) - set(channels))
         if unknown:
             raise InputError(

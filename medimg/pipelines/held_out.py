@@ -132,7 +132,7 @@ def run_cases(
             tables.failures.append({"case_id": case.case_id, "reason": error.what})
             continue
         try:
-            found = predictor.predict(_study(images), probabilities=_needs_scores(targets))
+            found = predictor.predict(images, probabilities=_needs_scores(targets))
             reason = ""
         except MedimgError as error:
             found, reason = None, error.what
@@ -143,11 +143,6 @@ def run_cases(
         if progress:
             progress(number, len(cases))
     return tables
-
-
-def _study(images: dict[str, Volume | Picture]) -> Volume | Picture | dict[str, Volume | Picture]:
-    # A single image goes as it is: a picture is one file, whatever its colour channels are called.
-    return images if len(images) > 1 else next(iter(images.values()))
 
 
 def _needs_scores(targets: Targets) -> bool:

@@ -173,3 +173,11 @@ def test_no_torch_at_inference(ct_bright, tmp_path):
     args = [sys.executable, "-c", code, str(ct_bright), str(tmp_path / "scan.npy"), str(tmp_path / "out")]
     done = subprocess.run(args, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip() == "[] True", done.stderr
+
+
+def test_a_picture_may_have_any_name(picture_two):
+    picture = Picture(two_squares())
+    model = load(picture_two, backend="onnxruntime")
+    expected = model.predict(picture).labels
+    np.testing.assert_array_equal(model.predict({"image": picture}).labels, expected)
+    np.testing.assert_array_equal(model.predict({"frame": picture}).labels, expected)
