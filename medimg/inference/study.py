@@ -32,7 +32,8 @@ def read_study(study: Study, channels: Sequence[str], *, series: str | int | Non
     Returns
     -------
     dict of str to Volume or Picture
-        By channel (where the model reads one image, it may have any name); a single image may carry the first channel's name for all of them.
+        By channel (where the model reads one image, it may have any name); a single image may carry the first
+        channel's name for all of them.
 
     Raises
     ------
