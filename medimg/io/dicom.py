@@ -64,7 +64,7 @@ def _volume(arrangement: Arrangement, findings: list[Finding]) -> Volume:
         array=array,
         affine=arrangement.affine,
         unit=unit,
-        frame_of_reference_uid=tags.text(first.dataset, tags.FRAME_OF_REFERENCE) or None,
+        frame_of_reference_uid=tags.text(first.elements, tags.FRAME_OF_REFERENCE) or None,
         source=_source(headers),
         findings=tuple(findings + _lossy(first)),
     )
@@ -77,7 +77,7 @@ def _source(headers: Sequence[Header]) -> Source:
         format="DICOM",
         modality=first.modality,
         series_uid=first.series_uid or None,
-        study_uid=tags.text(first.dataset, tags.STUDY_UID) or None,
+        study_uid=tags.text(first.elements, tags.STUDY_UID) or None,
         instance_uids=tuple(header.instance_uid for header in headers),
         acquisition=acquisition(first),
     )
@@ -85,7 +85,7 @@ def _source(headers: Sequence[Header]) -> Source:
 
 def _rescales(headers: Sequence[Header], findings: list[Finding]) -> tuple[list[Rescale], Unit]:
     found, first = [rescale_of(header) for header in headers], headers[0]
-    kinds = {tags.text(header.dataset, tags.RESCALE_TYPE).upper() for header in headers}
+    kinds = {tags.text(header.elements, tags.RESCALE_TYPE).upper() for header in headers}
     lacking = sum(rescale is None for rescale in found)
     if 0 < lacking < len(found):
         raise InputError(
@@ -122,7 +122,7 @@ def _monochrome1(planes: NDArray[Any], first: Header, unit: Unit, findings: list
 
 
 def _padding(first: Header) -> list[Finding]:
-    value = tags.short(first.dataset, tags.PADDING, signed=first.signed)
+    value = tags.short(first.elements, tags.PADDING, signed=first.signed)
     if value is None:
         return []
     text = "Pixels outside the scanned field hold a padding value; they were kept and rescaled like the others."
@@ -130,7 +130,7 @@ def _padding(first: Header) -> list[Finding]:
 
 
 def _lossy(first: Header) -> list[Finding]:
-    if tags.text(first.dataset, tags.LOSSY) != "01":
+    if tags.text(first.elements, tags.LOSSY) != "01":
         return []
     text = "The pixels were compressed with loss before."
     return [Finding("LOSSY", "info", text, file=str(first.path), tag=tags.show(tags.LOSSY), value="01")]

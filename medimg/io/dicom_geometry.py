@@ -103,7 +103,7 @@ def _cosines(
 
 def _single_gap(header: Header, findings: list[Finding]) -> float:
     for tag, name in ((tags.SLICE_THICKNESS, "SliceThickness"), (tags.SPACING_BETWEEN, "SpacingBetweenSlices")):
-        value = tags.number(header.dataset, tag)
+        value = tags.number(header.elements, tag)
         if value is not None and np.isfinite(value) and value > 0:
             text = f"One slice alone has no gap; {name} was taken as its extent."
             findings.append(
@@ -223,7 +223,7 @@ def _check_lean(
 
 
 def _compare_tag(header: Header, gap: float, findings: list[Finding]) -> None:
-    stated = tags.number(header.dataset, tags.SPACING_BETWEEN)
+    stated = tags.number(header.elements, tags.SPACING_BETWEEN)
     if stated is None or not np.isfinite(stated) or abs(abs(stated) - gap) <= max(_SAME_MM, 0.01 * gap):
         return
     text = "SpacingBetweenSlices differs from the distance of the slice positions."

@@ -14,7 +14,6 @@ from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.config import IGNORE, disable_value_validation
-from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.tag import BaseTag
 from pydicom.uid import (
@@ -28,6 +27,7 @@ from pydicom.uid import (
 
 from medimg.errors import InputError
 from medimg.io import dicom_tags as tags
+from medimg.io.dicom_tags import Elements
 
 # What pydicom and the decoders behind it raise on damaged files.
 PYDICOM_ERRORS = (
@@ -80,12 +80,14 @@ ENHANCED = {
 class Header:
     """What the reader needs of one DICOM file. Lengths in mm; values as the file states them.
 
-    ``pixel_offset`` and ``pixel_length`` say where native pixels lie in the file; they are None where pydicom
-    has to find and decode them. ``orientation`` and ``position`` are None where absent or malformed.
+    ``frame`` is the index of the frame in its file; the headers of one multi-frame file share everything but
+    what its functional groups say of each frame. ``pixel_offset`` and ``pixel_length`` say where native pixels
+    lie in the file; they are None where pydicom has to find and decode them. ``orientation`` and ``position``
+    are None where absent or malformed.
     """
 
     path: Path
-    dataset: Dataset
+    elements: Elements
     transfer_syntax: str
     sop_class: str
     instance_uid: str
@@ -106,6 +108,7 @@ class Header:
     pixel_spacing: tuple[float, ...] | None
     pixel_offset: int | None
     pixel_length: int | None
+    frame: int = 0
 
     @property
     def is_localizer(self) -> bool:
@@ -173,7 +176,7 @@ def read_header(path: Path) -> Header:
 
 
 def _transfer_syntax(dataset: Any) -> str:
-    stated = tags.text(dataset.file_meta, tags.TRANSFER_SYNTAX)
+    stated = tags.text(Elements.of(dataset.file_meta), tags.TRANSFER_SYNTAX)
     if stated:
         return stated
     implicit, little = dataset.original_encoding
@@ -199,37 +202,38 @@ def _native_pixels(file: BinaryIO, dataset: Any) -> tuple[int | None, int | None
 
 
 def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: int | None) -> Header:
-    allocated = tags.short(dataset, tags.BITS_ALLOCATED) or 0
-    frames = tags.number(dataset, tags.FRAMES)
-    modality = tags.text(dataset, tags.MODALITY).upper()
+    elements, meta = Elements.of(dataset), Elements.of(dataset.file_meta)
+    allocated = tags.short(elements, tags.BITS_ALLOCATED) or 0
+    frames = tags.number(elements, tags.FRAMES)
+    modality = tags.text(elements, tags.MODALITY).upper()
     return Header(
         path=path,
-        dataset=dataset,
+        elements=elements,
         transfer_syntax=syntax,
-        sop_class=tags.text(dataset, tags.SOP_CLASS) or tags.text(dataset.file_meta, tags.MEDIA_SOP_CLASS),
-        instance_uid=tags.text(dataset, tags.SOP_INSTANCE),
-        series_uid=tags.text(dataset, tags.SERIES_UID),
+        sop_class=tags.text(elements, tags.SOP_CLASS) or tags.text(meta, tags.MEDIA_SOP_CLASS),
+        instance_uid=tags.text(elements, tags.SOP_INSTANCE),
+        series_uid=tags.text(elements, tags.SERIES_UID),
         modality=modality if _CODE.fullmatch(modality) else "",
-        image_type=tuple(tags.texts(dataset, tags.IMAGE_TYPE)),
-        rows=tags.short(dataset, tags.ROWS) or 0,
-        columns=tags.short(dataset, tags.COLUMNS) or 0,
-        samples=tags.short(dataset, tags.SAMPLES) or 1,
+        image_type=tuple(tags.texts(elements, tags.IMAGE_TYPE)),
+        rows=tags.short(elements, tags.ROWS) or 0,
+        columns=tags.short(elements, tags.COLUMNS) or 0,
+        samples=tags.short(elements, tags.SAMPLES) or 1,
         frames=int(frames) if frames else 1,
-        photometric=tags.text(dataset, tags.PHOTOMETRIC).upper(),
+        photometric=tags.text(elements, tags.PHOTOMETRIC).upper(),
         bits_allocated=allocated,
-        bits_stored=tags.short(dataset, tags.BITS_STORED) or allocated,
-        signed=tags.short(dataset, tags.SIGNED) == 1,
+        bits_stored=tags.short(elements, tags.BITS_STORED) or allocated,
+        signed=tags.short(elements, tags.SIGNED) == 1,
         big_endian=syntax == ExplicitVRBigEndian,
-        position=_vector(dataset, tags.POSITION, 3),
-        orientation=_vector(dataset, tags.ORIENTATION, 6),
-        pixel_spacing=_vector(dataset, tags.PIXEL_SPACING, 2),
+        position=_vector(elements, tags.POSITION, 3),
+        orientation=_vector(elements, tags.ORIENTATION, 6),
+        pixel_spacing=_vector(elements, tags.PIXEL_SPACING, 2),
         pixel_offset=offset,
         pixel_length=length,
     )
 
 
-def _vector(dataset: Dataset, tag: BaseTag, length: int) -> tuple[float, ...] | None:
-    found = tags.floats(dataset, tag)
+def _vector(elements: Elements, tag: BaseTag, length: int) -> tuple[float, ...] | None:
+    found = tags.floats(elements, tag)
     if found is None or len(found) != length or not all(abs(value) < 1e7 for value in found):
         return None
     return tuple(found)
@@ -239,10 +243,11 @@ def acquisition(header: Header) -> dict[str, Any]:
     """Return the technical attributes that are kept with an image: numbers where they are numbers."""
     kept: dict[str, Any] = {}
     for name, tag in tags.ACQUISITION.items():
-        values = tags.texts(header.dataset, tag)
+        values = tags.texts(header.elements, tag)
         if any(values):
             value = "\\".join(values)
-            as_number = tags.number(header.dataset, tag) if name.endswith(("_mm", "_t", "_ms", "_deg", "kvp")) else None
+            numeric = name.endswith(("_mm", "_t", "_ms", "_deg", "kvp"))
+            as_number = tags.number(header.elements, tag) if numeric else None
             kept[name] = value if as_number is None else as_number
     if header.transfer_syntax == DeflatedExplicitVRLittleEndian or header.transfer_syntax not in _NATIVE:
         kept["transfer_syntax"] = header.transfer_syntax

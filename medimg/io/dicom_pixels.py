@@ -53,10 +53,10 @@ def rescale_of(header: Header) -> Rescale | None:
     InputError
         One of the two is absent or not numeric, or the slope is 0.
     """
-    dataset = header.dataset
-    if not tags.texts(dataset, tags.SLOPE) and not tags.texts(dataset, tags.INTERCEPT):
+    elements = header.elements
+    if not tags.texts(elements, tags.SLOPE) and not tags.texts(elements, tags.INTERCEPT):
         return None
-    slope, intercept = tags.number(dataset, tags.SLOPE), tags.number(dataset, tags.INTERCEPT)
+    slope, intercept = tags.number(elements, tags.SLOPE), tags.number(elements, tags.INTERCEPT)
     if slope is None or intercept is None or not np.isfinite([slope, intercept]).all() or slope == 0:
         raise InputError(
             "The rescale of this slice cannot be used.",

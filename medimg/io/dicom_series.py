@@ -21,7 +21,7 @@ _NEEDS_GEOMETRY = ("CT", "MR", "PT")
 
 
 def _texts(*wanted: BaseTag) -> Callable[[Header], Hashable]:
-    return lambda header: tuple("\\".join(tags.texts(header.dataset, tag)) for tag in wanted)
+    return lambda header: tuple("\\".join(tags.texts(header.elements, tag)) for tag in wanted)
 
 
 # What can set slices at one position apart, in the order in which a split is tried.
@@ -30,7 +30,7 @@ _DISCRIMINATORS: tuple[tuple[str, Callable[[Header], Hashable]], ...] = (
     ("echo", _texts(tags.ECHO_NUMBERS, tags.ECHO_TIME)),
     ("temporal position", _texts(tags.TEMPORAL_POSITION)),
     ("acquisition number", _texts(tags.ACQUISITION_NUMBER)),
-    ("b-value", lambda header: tags.number(header.dataset, tags.B_VALUE)),
+    ("b-value", lambda header: tags.number(header.elements, tags.B_VALUE)),
     ("trigger time", _texts(tags.TRIGGER_TIME)),
     ("kernel", _texts(tags.KERNEL)),
 )
@@ -96,8 +96,8 @@ def stacks(headers: Iterable[Header]) -> list[Stack]:
 
 def _listing_order(stack: Stack) -> tuple[float, str, float, str]:
     first = stack.headers[0]
-    series = tags.number(first.dataset, tags.SERIES_NUMBER)
-    lowest = min(tags.number(h.dataset, tags.INSTANCE_NUMBER) or 0.0 for h in stack.headers)
+    series = tags.number(first.elements, tags.SERIES_NUMBER)
+    lowest = min(tags.number(h.elements, tags.INSTANCE_NUMBER) or 0.0 for h in stack.headers)
     return (float("inf") if series is None else series, first.series_uid, lowest, first.instance_uid)
 
 
@@ -180,7 +180,7 @@ def _unsupported(header: Header) -> InputError | None:
         what = f"{ENHANCED[header.sop_class]} objects"
     elif header.frames > 1:
         what = f"multi-frame objects ({header.frames} frames)"
-    elif tags.has(header.dataset, tags.MODALITY_LUT):
+    elif tags.has(header.elements, tags.MODALITY_LUT):
         what = "images with a ModalityLUTSequence (0028,3000)"
     if what is None:
         return None

@@ -7,8 +7,11 @@ needed, and because a malformed value should become this reader's own error inst
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import BaseTag
 
@@ -82,6 +85,10 @@ _HEADER = (
     *(SPACING_BETWEEN, POSITION, ORIENTATION, SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, PIXEL_SPACING),
     *(BITS_ALLOCATED, BITS_STORED, HIGH_BIT, SIGNED, PADDING, INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT),
 )
+# Binary where the file states no VR.
+_BINARY = {B_VALUE: "FD"}
+_ABSENT = ("", b"")
+_SHORTS = {"US": "<H", "SS": "<h"}
 WANTED: list[BaseTag] = sorted({*_HEADER, *ACQUISITION.values()})
 
 
@@ -94,67 +101,106 @@ def show(tag: int) -> str:
     return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
 
 
-def texts(dataset: Dataset, tag: BaseTag) -> list[str]:
-    """Return the values of a text element (CS, DS, IS, UI, LO, …), empty where it is absent or empty."""
-    value = _value(dataset, tag)
-    if value is None:
-        return []
+@dataclass(frozen=True, eq=False)
+class Elements:
+    """The wanted elements of one data set, or of one frame of it, as undecoded bytes.
+
+    Attributes
+    ----------
+    raw : mapping of int to (str, bytes)
+        Tag to VR ('' where the file states none) and value.
+    little : bool
+        Byte order of binary values.
+    """
+
+    raw: Mapping[int, tuple[str, bytes]] = field(default_factory=dict)
+    little: bool = True
+
+    @classmethod
+    def of(cls, dataset: Dataset, wanted: Iterable[int] | None = None) -> Elements:
+        """Take the elements of a pydicom data set; of sequences, only that they are there."""
+        raw = {}
+        for tag in dataset.keys() if wanted is None else wanted:
+            element = dataset.get_item(tag)
+            if element is not None:
+                vr = str(element.VR or "")
+                raw[int(tag)] = (vr, _packed(element.value, vr))
+        return cls(raw, bool(dataset.original_encoding[1] in (True, None)))
+
+    def with_values(self, values: Mapping[int, Any]) -> Elements:
+        """Return a copy in which text elements (DS, IS, CS, UI, …) have these values; None removes one."""
+        raw = dict(self.raw)
+        for tag, value in values.items():
+            if value is None:
+                raw.pop(int(tag), None)
+            else:
+                raw[int(tag)] = ("UT", _bytes(value))
+        return Elements(raw, self.little)
+
+
+def _packed(value: Any, vr: str) -> bytes:
+    """Return an element's value as bytes; pydicom has decoded a few already."""
+    if vr not in _SHORTS or isinstance(value, bytes):
+        return _bytes(value)
+    return b"".join(struct.pack(_SHORTS[vr], number) for number in np.atleast_1d(value if value is not None else []))
+
+
+def _bytes(value: Any) -> bytes:
+    """Return bytes as they are, decoded values as DICOM text, and nothing of sequences."""
     if isinstance(value, bytes):
-        value = value.decode("latin-1").strip(" \x00\t\r\n")
-        return [part.strip(" \x00") for part in value.split("\\")] if value else []
-    if isinstance(value, str) or not hasattr(value, "__iter__"):
-        value = [value]
-    return [str(part).strip() for part in value]
+        return value
+    if value is None:
+        return b""
+    many = value if isinstance(value, Iterable) and not isinstance(value, str) else [value]
+    parts = list(many)
+    if any(isinstance(part, Dataset) for part in parts):
+        return b""
+    joined = "\\".join(repr(part) if isinstance(part, float) else str(part) for part in parts)
+    return joined.encode("latin-1", "replace")
 
 
-def text(dataset: Dataset, tag: BaseTag) -> str:
+def texts(elements: Elements, tag: BaseTag) -> list[str]:
+    """Return the values of a text element (CS, DS, IS, UI, LO, …), empty where it is absent or empty."""
+    _, value = elements.raw.get(tag, _ABSENT)
+    text = value.decode("latin-1").strip(" \x00\t\r\n")
+    return [part.strip(" \x00") for part in text.split("\\")] if text else []
+
+
+def text(elements: Elements, tag: BaseTag) -> str:
     """Return the first value of a text element, '' where there is none."""
-    found = texts(dataset, tag)
+    found = texts(elements, tag)
     return found[0] if found else ""
 
 
-def floats(dataset: Dataset, tag: BaseTag) -> list[float] | None:
-    """Return the numbers of a DS or FD element; None where it is absent, empty or not numeric."""
-    raw = _value(dataset, tag)
-    if isinstance(raw, bytes) and _vr(dataset, tag) == "FD" and len(raw) % 8 == 0:
-        return list(struct.unpack(f"{_order(dataset)}{len(raw) // 8}d", raw)) or None
+def floats(elements: Elements, tag: BaseTag) -> list[float] | None:
+    """Return the numbers of a DS, IS or FD element; None where it is absent, empty or not numeric."""
+    stated, value = elements.raw.get(tag, _ABSENT)
+    if (stated or _BINARY.get(tag)) == "FD" and len(value) % 8 == 0:
+        return list(struct.unpack(f"{_order(elements)}{len(value) // 8}d", value)) or None
     try:
-        return [float(part) for part in texts(dataset, tag)] or None
+        return [float(part) for part in texts(elements, tag)] or None
     except ValueError:
         return None
 
 
-def number(dataset: Dataset, tag: BaseTag) -> float | None:
+def number(elements: Elements, tag: BaseTag) -> float | None:
     """Return the first number of a DS, IS or FD element, or None."""
-    found = floats(dataset, tag)
+    found = floats(elements, tag)
     return found[0] if found else None
 
 
-def short(dataset: Dataset, tag: BaseTag, *, signed: bool = False) -> int | None:
+def short(elements: Elements, tag: BaseTag, *, signed: bool = False) -> int | None:
     """Return the first value of a US or SS element, or None where it is absent or empty."""
-    raw = _value(dataset, tag)
-    if isinstance(raw, bytes):
-        if len(raw) < 2:
-            return None
-        return int(struct.unpack(_order(dataset) + ("h" if signed else "H"), raw[:2])[0])
-    return None if raw is None else int(raw[0] if isinstance(raw, list | tuple) else raw)
+    _, value = elements.raw.get(tag, _ABSENT)
+    if len(value) < 2:
+        return None
+    return int(struct.unpack(_order(elements) + ("h" if signed else "H"), value[:2])[0])
 
 
-def has(dataset: Dataset, tag: BaseTag) -> bool:
+def has(elements: Elements, tag: BaseTag) -> bool:
     """Tell whether an element is there, empty or not."""
-    return tag in dataset
+    return tag in elements.raw
 
 
-def _value(dataset: Dataset, tag: BaseTag) -> Any:
-    element = dataset.get_item(tag)
-    return None if element is None else element.value
-
-
-def _vr(dataset: Dataset, tag: BaseTag) -> str:
-    element = dataset.get_item(tag)
-    known = "" if element is None else str(element.VR or "")
-    return "FD" if tag == B_VALUE else known
-
-
-def _order(dataset: Dataset) -> str:
-    return "<" if dataset.original_encoding[1] in (True, None) else ">"
+def _order(elements: Elements) -> str:
+    return "<" if elements.little else ">"
