@@ -14,7 +14,7 @@ from medimg.io.findings import Finding
 from medimg.io.image import Picture, Unit, Volume
 from medimg.io.read import read
 
-_VOLUME_UNITS = ("HU", "arbitrary", "SUV")
+_VOLUME_UNITS = ("HU", "arbitrary", "SUV", "label")
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ class Fingerprint(BaseModel):
     """Facts about the training cases, in LPS axis order (z, y, x), spacing in mm.
 
     ``intensity_*`` are over the foreground where there is a mask, else over all voxels, per channel.
-    ``lesion_px`` is the median side of a target's bounding box, in source voxels.
+    ``lesion_px`` is the median side of a target's bounding box, in source voxels. ``outlines`` are the indices of
+    channels that hold a drawn outline.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +47,7 @@ class Fingerprint(BaseModel):
     intensity_high: tuple[float, ...]
     foreground_fraction: float | None
     lesion_px: float | None
+    outlines: tuple[int, ...] = ()
 
 
 def fingerprint(
@@ -97,6 +99,11 @@ def _facts(case: Case, targets: Targets, channels: tuple[str, ...]) -> dict[str,
         "spacing": spacing,
         "values": values,
         "foreground": None if mask is None else float((mask != 0).mean()),
+        "outlines": tuple(
+            index
+            for index, name in enumerate(channels)
+            if isinstance(image := images.get(name), Volume) and image.unit == "label"
+        ),
         "lesion": None if not len(lesions) else float(np.median(lesions[:, half:] - lesions[:, :half])),
     }
 
@@ -153,6 +160,7 @@ def _summarise(facts: list[dict[str, Any]], channels: tuple[str, ...], cases: in
         intensity_high=_floats(np.array([np.percentile(values, 99.5) for values in pooled])),
         foreground_fraction=float(np.mean(fractions)) if fractions else None,
         lesion_px=float(np.median(lesions)) if lesions else None,
+        outlines=facts[0]["outlines"],
     )
 
 

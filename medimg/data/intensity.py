@@ -4,7 +4,8 @@
 * other volumes under the ``zscore`` rule: int16, each channel scaled to the type's range where one stored step is
   below 1/256 of the channel's standard deviation (the rule does not see the scale), else float32;
 * other volumes: float32;
-* pictures: uint8.
+* pictures: uint8;
+* drawn outlines: int16 from 0 (outside) to 255 (inside), between them at resampled borders.
 
 Legend: C channels, Z Y X (volumes) or Y X (pictures).
 """
@@ -23,11 +24,12 @@ from medimg.errors import InputError
 AIR_HU = -1024.0
 _INT16 = np.iinfo(np.int16)
 _STEPS_PER_SD = 256.0
+OUTLINE_INSIDE = 255.0
 
 
 def store(array: NDArray[Any], unit: str, intensity: Intensity, fill: float) -> tuple[NDArray[Any], float]:
     """Return one channel in its storage type, and the padding value in the same units."""
-    if unit == "HU":
+    if unit in ("HU", "label"):
         if array.dtype == np.int16:
             return array, fill
         out = np.empty(array.shape, dtype=np.int16)
@@ -103,4 +105,7 @@ def normalise(
         np.clip(out, intensity.low, intensity.high, out=out)
     out *= factor
     out += shift
+    for index in intensity.outlines:
+        half = np.float32(OUTLINE_INSIDE / 2)
+        out[index] = array[index] / half - np.float32(1)
     return out

@@ -165,9 +165,9 @@ def _volume_intensity(facts: Fingerprint, settings: PlanSettings, draft: _Draft)
         derived = settings.window is None
         mean = facts.intensity_mean[0] if derived else (low + high) / 2
         std = facts.intensity_std[0] if derived else (high - low) / 4
-        return Intensity(rule="window", low=low, high=high, mean=(mean,), std=(std,))
+        return Intensity(rule="window", low=low, high=high, mean=(mean,), std=(std,), outlines=facts.outlines)
     draft.reasons["window"] = "values have no unit: each case is standardised by its own mean and deviation"
-    return Intensity(rule="zscore")
+    return Intensity(rule="zscore", outlines=facts.outlines)
 
 
 def _picture(facts: Fingerprint, settings: PlanSettings, draft: _Draft) -> Preparation:

@@ -17,6 +17,8 @@ class Intensity(BaseModel):
     ``window`` clips to [low, high] (HU for CT), then standardises with ``mean`` and ``std``.
     ``zscore`` standardises every case by its own mean and standard deviation per channel.
     ``rgb`` divides by 255 (or 65535), then standardises with ``mean`` and ``std`` per channel.
+    ``outlines`` are the indices of channels that hold a drawn outline instead of an intensity: they are stored as
+    0 (outside) to 255 (inside) and reach the network as -1 to 1, whatever the rule.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -26,6 +28,7 @@ class Intensity(BaseModel):
     high: float | None = None
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    outlines: tuple[int, ...] = ()
 
 
 class Preparation(BaseModel):
@@ -61,3 +64,8 @@ class Preparation(BaseModel):
     scale: float = Field(default=1.0, gt=0)
     field_of_view: bool = False
     intensity: Intensity
+
+    @property
+    def outlines(self) -> tuple[str, ...]:
+        """Names of the channels that hold a drawn outline."""
+        return tuple(self.channels[index] for index in self.intensity.outlines)

@@ -16,7 +16,7 @@ from medimg.evaluation.tables import ANCESTRY_SOURCES
 
 FORMATS = ("dicom-series", "nifti", "png", "jpeg", "tiff")
 MODALITIES = ("CT", "MR", "ES", "OP", "OPT", "XC", "PT", "US", "CR", "DX", "MG")
-UNITS = ("HU", "arbitrary", "SUV", "srgb8", "srgb16")
+UNITS = ("HU", "arbitrary", "SUV", "label", "srgb8", "srgb16")
 LABEL_KINDS = ("mask", "class", "grade", "box")
 SPLITS = ("train", "tuning", "held_out", "external")
 

@@ -34,7 +34,8 @@ class ClassColumn:
 class CsvIndex:
     """Which column of ``index`` holds what.
 
-    ``images`` maps channel names to columns (none stated: channel ``image`` in column ``image``), ``masks`` target
+    ``images`` maps channel names to columns (none stated: channel ``image`` in column ``image``); those named in
+    ``outlines`` hold a drawn outline that the network reads beside the scan. ``masks`` maps target
     names to :class:`MaskColumn` or a column's name, ``classes`` target names to :class:`ClassColumn` or a column's
     name. Where ``subject`` is None every row counts as a person of its own.
     An empty mask cell means 'looked, none present' if ``empty_mask_is_absent``, else 'not annotated'.
@@ -42,6 +43,7 @@ class CsvIndex:
 
     index: str = "index.csv"
     images: dict[str, str] = field(default_factory=dict)
+    outlines: list[str] = field(default_factory=list)
     subject: str | None = None
     session: str | None = None
     site: str | None = None
@@ -59,7 +61,16 @@ class CsvIndex:
 
     def image_columns(self) -> dict[str, str]:
         """Return the column of each channel."""
-        return dict(self.images) or {"image": "image"}
+        columns = dict(self.images) or {"image": "image"}
+        for name in self.outlines:
+            if name not in columns:
+                raise ConfigError(
+                    "an outline is one of the images",
+                    where="data.csv.outlines",
+                    got=name,
+                    expected=nearest(name, columns),
+                )
+        return columns
 
     def mask_columns(self) -> dict[str, MaskColumn]:
         """Return ``masks`` with every entry checked."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg.data.grid import Grid
-from medimg.data.intensity import AIR_HU, statistics, store
+from medimg.data.intensity import AIR_HU, OUTLINE_INSIDE, statistics, store
 from medimg.data.preparation import Intensity, Preparation
 from medimg.data.resample import resample_linear, resample_to_grid, resampled_size
 from medimg.errors import InputError
@@ -67,13 +67,15 @@ def prepare_volumes(
         )
     parts, padding = [], []
     for index, (array, affine, _) in enumerate(channels):
-        name = preparation.channels[index]
+        name, unit = preparation.channels[index], volumes[index].unit
         array, found = _finite(array, name)
         findings += found
-        fill = _nothing(array, volumes[index].unit, preparation.intensity)
+        if index in preparation.intensity.outlines:
+            array, unit = (array > 0).astype(np.float32) * np.float32(OUTLINE_INSIDE), "label"
+        fill = _nothing(array, unit, preparation.intensity)
         sampled, found = _sample(array, affine, grid, channels[0][1], inside, fill, name)
         findings += found
-        stored, scaled_fill = store(sampled, volumes[index].unit, preparation.intensity, fill)
+        stored, scaled_fill = store(sampled, unit, preparation.intensity, fill)
         parts.append(stored)
         padding.append(scaled_fill)
     array = _stack(parts)
@@ -156,9 +158,11 @@ def _finite(array: NDArray[Any], name: str) -> tuple[NDArray[Any], list[Finding]
 
 
 def _nothing(array: NDArray[Any], unit: str, intensity: Intensity) -> float:
-    """Return the value of padding: air in HU, else the window's lower end, else the smallest value."""
+    """Return the value of padding: air in HU, outside of outlines, else the window's lower end, else the minimum."""
     if unit == "HU":
         return AIR_HU
+    if unit == "label":
+        return 0.0
     if intensity.rule == "window" and intensity.low is not None:
         return intensity.low
     return float(array.min())

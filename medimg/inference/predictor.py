@@ -249,7 +249,11 @@ def _restore(scores: NDArray[np.float32], grid: Grid, mode: str) -> NDArray[np.f
 
 def _in_hu(images: dict[str, Image], manifest: PackageManifest) -> tuple[dict[str, Image], tuple[Finding, ...]]:
     """Take CT values without a unit (NIfTI states none) for HU where the model was trained on HU, and say so."""
-    silent = [name for name, image in images.items() if isinstance(image, Volume) and image.unit == "arbitrary"]
+    silent = [
+        name
+        for name, image in images.items()
+        if isinstance(image, Volume) and image.unit == "arbitrary" and name not in manifest.preparation.outlines
+    ]
     if manifest.modality != "CT" or not silent:
         return images, ()
     text = "The file states no unit of its values."

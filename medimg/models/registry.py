@@ -48,6 +48,13 @@ def _classifier3d(in_channels: int, out_channels: int, spatial_dims: int, **opti
     return _call(VolumeClassifier, options, in_channels=in_channels, out_channels=out_channels)
 
 
+def _classifier_planes(in_channels: int, out_channels: int, spatial_dims: int, **options: Any) -> nn.Module:
+    from medimg.models.classifier_planes import PlaneClassifier
+
+    _require_dims("classifier_planes", spatial_dims, 3)
+    return _call(PlaneClassifier, options, in_channels=in_channels, out_channels=out_channels)
+
+
 def _retinanet(in_channels: int, out_channels: int, spatial_dims: int, **options: Any) -> nn.Module:
     from medimg.models.retinanet import RetinaNet
 
@@ -59,6 +66,7 @@ _OWN: dict[str, Callable[..., nn.Module]] = {
     "unet2d": _unet2d,
     "classifier2d": _classifier2d,
     "classifier3d": _classifier3d,
+    "classifier_planes": _classifier_planes,
     "retinanet": _retinanet,
 }
 
@@ -67,7 +75,7 @@ def list_models(pattern: str = "*") -> list[str]:
     """Return the names of networks that match a shell pattern, sorted; any ``timm:<name>`` comes on top.
 
     >>> list_models("classifier*")
-    ['classifier2d', 'classifier3d']
+    ['classifier2d', 'classifier3d', 'classifier_planes']
     """
     return sorted(name for name in (*_OWN, *MONAI_BUILDERS) if fnmatchcase(name, pattern))
 

@@ -102,7 +102,7 @@ def augment_for(config: ExperimentConfig, plan: Plan) -> Augment | None:
     settings = AugmentSettings.preset(level, plan.preparation.kind).updated(values)
     if level == "none" and not values:
         return None
-    return Augment(settings, spatial_dims(plan), plan.preparation.spacing_mm)
+    return Augment(settings, spatial_dims(plan), plan.preparation.spacing_mm, plan.preparation.intensity.outlines)
 
 
 def settings_for(config: ExperimentConfig, plan: Plan) -> FitSettings:

@@ -69,6 +69,8 @@ class Augment:
         Pictures (B, C, Y, X) or volumes (B, C, Z, Y, X).
     spacing : sequence of float, optional
         Spacing per axis in array order; only ratios matter. Default: isotropic.
+    outlines : sequence of int
+        Channels that hold a drawn outline: they move with the image, their values are left alone.
 
     Raises
     ------
@@ -76,7 +78,13 @@ class Augment:
         `spatial_dims` and `spacing` do not fit.
     """
 
-    def __init__(self, settings: AugmentSettings, spatial_dims: int, spacing: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        settings: AugmentSettings,
+        spatial_dims: int,
+        spacing: Sequence[float] | None = None,
+        outlines: Sequence[int] = (),
+    ) -> None:
         steps = tuple(spacing) if spacing is not None else (1.0,) * spatial_dims
         if spatial_dims not in (2, 3) or len(steps) != spatial_dims or min(steps) <= 0:
             raise ConfigError(
@@ -86,6 +94,7 @@ class Augment:
             )
         self.settings = settings
         self.spatial_dims = spatial_dims
+        self.outlines = list(outlines)
         self.relative_spacing = tuple(float(s) / min(steps) for s in steps)
 
     def __call__(
@@ -229,9 +238,11 @@ class Augment:
             ("noise", noise, ("std", "seed")),
             ("cutout", cutout, ("side", "place")),
         )
+        drawn = image[:, self.outlines].clone()
         for name, function, keys in steps:
             values = draw.parameters[name]
             _apply_where(image, values["on"], function, *(values[key] for key in keys))
+        image[:, self.outlines] = drawn
         return image
 
 

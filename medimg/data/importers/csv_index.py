@@ -126,6 +126,7 @@ def _image_rows(cells: dict[str, Any], settings: CsvIndex, modality: str, number
                 "sequence": channel,
                 "scanner": (str(cells[settings.scanner]) if settings.scanner else "") or None,
                 "split": settings.split_names.get(split, split) if split else None,
+                **({"intensity_unit": "label"} if channel in settings.outlines else {}),
             }
         )
     return rows

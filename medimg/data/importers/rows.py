@@ -79,7 +79,8 @@ def _measured(row: dict[str, Any], root: Path) -> dict[str, Any] | Finding:
     path = root / str(row["path"])
     try:
         image = read(path)
-        return {**row, **_facts(image), "format": _format(path, image), "sha256": digest_path(path)}
+        # What the index states (an outline's unit) wins over what the file says.
+        return {**_facts(image), **row, "format": _format(path, image), "sha256": digest_path(path)}
     except MedimgError as error:
         return Finding("UNREADABLE_IMAGE", "error", error.what, file=str(row["path"]), value=str(error.got or ""))
 
