@@ -11,8 +11,9 @@ from typing import Any, TypedDict
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from medimg.data.intensity import OUTLINE_INSIDE
 from medimg.data.preparation import Intensity
 from medimg.errors import InputError
 from medimg.training.sampling import Sample
@@ -126,7 +127,10 @@ def normalise(image: Tensor, intensity: Intensity, mean: Tensor | None, std: Ten
     values = image.to(torch.float32, copy=True)
     if intensity.rule == "window" and (intensity.low is not None or intensity.high is not None):
         values.clamp_(intensity.low, intensity.high)
-    return values.mul_(factor).add_(shift)
+    values.mul_(factor).add_(shift)
+    for index in intensity.outlines:
+        values[:, index] = image[:, index] / (OUTLINE_INSIDE / 2) - 1.0
+    return values
 
 
 def unpack_bits(label: Tensor, count: int) -> Tensor:
@@ -138,6 +142,13 @@ def unpack_bits(label: Tensor, count: int) -> Tensor:
 def channels_last_format(dims: int) -> torch.memory_format:
     """Return torch's memory format with channels innermost for 2 or 3 spatial axes."""
     return torch.channels_last if dims == 2 else torch.channels_last_3d
+
+
+def weights_channels_last(network: nn.Module) -> None:
+    """Store the channels of every convolution's weights innermost; a network of volumes may hold 2-D ones too."""
+    for parameter in network.parameters():
+        if parameter.ndim in (4, 5):
+            parameter.data = parameter.data.contiguous(memory_format=channels_last_format(parameter.ndim - 2))
 
 
 def channels_last(batch: Batch) -> Batch:

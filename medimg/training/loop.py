@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from medimg.data.preparation import Intensity
 from medimg.errors import RunFailed
 from medimg.training.augmentation import Augmentation, augmented
-from medimg.training.batch import Batch, channels_last, channels_last_format, to_device
+from medimg.training.batch import Batch, channels_last, to_device, weights_channels_last
 from medimg.training.cases import PreparedCase
 from medimg.training.checkpoint import Progress, load_checkpoint, read_progress, save_checkpoint, save_weights
 from medimg.training.ema import MovingAverage
@@ -83,8 +83,7 @@ class Run:
         if settings.sync_batch_norm:
             self.network = nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
         if settings.channels_last:
-            # torch's type stubs leave this argument out.
-            self.network.to(memory_format=channels_last_format(len(job.divisor)))  # type: ignore[call-overload]
+            weights_channels_last(self.network)
         self.optimiser = build_optimiser(self.network, settings)
         module: Any = torch.compile(self.network) if settings.compile else self.network
         self.wrapped, self.wrapped_optimiser = fabric.setup(module, self.optimiser)

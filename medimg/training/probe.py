@@ -13,6 +13,7 @@ import psutil
 import torch
 from torch import nn
 
+from medimg.training.batch import channels_last_format, weights_channels_last
 from medimg.training.resources import torch_threads
 from medimg.training.settings import FitSettings
 
@@ -43,9 +44,8 @@ def probe(network: nn.Module, settings: FitSettings, channels: int, shape: Seque
     network = network.to(device).train()
     image = torch.randn(settings.batch_size, channels, *_padded(network, shape), device=device)
     if settings.channels_last:
-        layout = torch.channels_last if image.ndim == 4 else torch.channels_last_3d
-        image = image.contiguous(memory_format=layout)
-        network = network.to(memory_format=layout)  # type: ignore[call-overload]
+        image = image.contiguous(memory_format=channels_last_format(image.ndim - 2))
+        weights_channels_last(network)
     optimiser = torch.optim.AdamW(network.parameters())
     with torch_threads(settings.threads), _Peak() as peak:
         for step in range(WARM_UP + MEASURED):
