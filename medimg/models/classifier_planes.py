@@ -96,6 +96,6 @@ class PlaneClassifier(Classifier2d):
                 fix="set plan.size_zyx to three equal sides",
             )  # fmt: skip
         pooled = self.pooled(self.views(x)).float()
-        pooled = pooled.reshape(_PLANES, -1, pooled.shape[1]).mean(0)
+        pooled = pooled.reshape(_PLANES, -1, self.output.in_features).mean(0)
         logits: Tensor = self.output(self.dropout(self.standardise(pooled)))
         return logits
