@@ -112,6 +112,8 @@ class Classifier2d(nn.Module):
             else nn.Identity()
         )
         self.output = nn.Linear(pooled_width, out_channels)
+        # From nothing: over a thousand features, a random start would outweigh what few pictures teach.
+        nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 
     def pooled(self, x: Tensor) -> Tensor:

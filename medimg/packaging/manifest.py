@@ -182,10 +182,17 @@ class Provenance(Part):
 
 
 class Parity(Part):
-    """Agreement of the exported graph with the network that was trained."""
+    """Agreement of the exported graph with the network that was trained.
+
+    ``max_abs_difference`` is the largest one of a probability, over ``cases`` scans. ``answers`` held-out scans went
+    the whole way through both: their boxes, grades and decisions were equal, and at most ``labels_differing`` of a
+    scan's voxels had another label.
+    """
 
     max_abs_difference: float = Field(ge=0)
     cases: int = Field(ge=1)
+    answers: int = Field(default=0, ge=0)
+    labels_differing: float | None = Field(default=None, ge=0)
 
 
 class PackageManifest(Part):

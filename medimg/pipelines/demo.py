@@ -34,12 +34,16 @@ def main(overrides: Sequence[str]) -> int:
     output = Path(config.output)
     samples = find_samples(config, output)
     rows = [one(name, samples, output) for name in config.modalities]
-    table = Table("modality", "gate", "status", "minutes", "report", "prediction", box=None, show_edge=False)
+    table = Table("modality", "gate", "status", "minutes", box=None, show_edge=False)
     for name, row in zip(config.modalities, rows):
         gate = "sealed" if row["sealed"] else "refused"
         status = str(row["status"]).replace("_", " ")
-        table.add_row(name, gate, status, f"{row['minutes']:.1f}", row["report"], row["prediction"])
+        table.add_row(name, gate, status, f"{row['minutes']:.1f}")
     console.print(table)
+    # Paths stand on lines of their own: a table would cut them off.
+    for row in rows:
+        for what in ("report", "package", "prediction"):
+            console.print(f"{row[what]}", soft_wrap=True, highlight=False)
     console.print("Open the reports in a browser. The scans are generated: nothing here says anything about people.")
     return 0
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from medimg.evaluation.protocol import declare, freeze
 from medimg.inference.predictor import load
+from medimg.pipelines.answers import prove_answers
 from medimg.pipelines.candidate import export_candidate, with_thresholds
 from medimg.pipelines.config import ExperimentConfig
 from medimg.pipelines.fitting import fit_plan
@@ -36,7 +37,8 @@ def train(config: ExperimentConfig, run: Path, *, again: bool = False) -> dict[s
     plan = prepare_plan(study, run)
     stored = prepare_store(study, plan)
     fitted = fit_plan(config, plan, study.targets, stored["train"], stored["tuning"], run, resume=again)
-    console.print(f"best {fitted.metric} on the tuning part: {fitted.best_value} at step {fitted.best_step}")
+    best = "undefined" if fitted.best_value is None else f"{fitted.best_value:.4f}"
+    console.print(f"best {fitted.metric} on the tuning part: {best} at step {fitted.best_step}")
 
     candidate = export_candidate(study, plan, fitted.best_weights, stored["tuning"], run)
     predictor = load(candidate.folder, backend=config.inference.backend)
@@ -61,6 +63,7 @@ def train(config: ExperimentConfig, run: Path, *, again: bool = False) -> dict[s
             progress=progress,
         )
     tables.write(run / "tables", study.cohort.subjects)
+    candidate = prove_answers(candidate, predictor, study, plan, fitted.best_weights)
     report = judge(candidate, frozen, tables, study.cohort.subjects, opened, run)
     key = Path(config.release.key) if config.release.key else None
     outcome = release(candidate, report, run, run, key=key)

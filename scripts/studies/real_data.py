@@ -140,7 +140,7 @@ def auc(one: Set, cases: pd.DataFrame, folders: list[Path]) -> tuple[float, floa
     known = cases[(cases["target"] == one.target) & cases["truth"].notna()]
     patients = known["subject_id"].astype("category").cat.codes.to_numpy(np.int64)
     found = auc_estimate(known["truth"].to_numpy() > 0, known["score"].to_numpy(float), patients)
-    return float(found.estimate or 0.0), found.low, found.high
+    return float(found.value or 0.0), found.low, found.high
 
 
 def aupr(one: Set, cases: pd.DataFrame, folders: list[Path]) -> tuple[float, float | None, float | None]:

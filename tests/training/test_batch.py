@@ -13,6 +13,7 @@ RULES = [
     (Intensity(rule="window", low=-160, high=240, mean=(40.0,), std=(93.0,)), np.int16),
     (Intensity(rule="window", mean=(40.0, 3.0), std=(93.0, 2.0)), np.float32),
     (Intensity(rule="zscore"), np.int16),
+    (Intensity(rule="window", low=-500, high=400, mean=(0,), std=(200,), outlines=(1,)), np.int16),
     (Intensity(rule="rgb", mean=(0.485, 0.456), std=(0.229, 0.224)), np.uint8),
     (Intensity(rule="rgb", mean=(0.485,), std=(0.229,)), np.uint16),
 ]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -157,3 +159,18 @@ def test_settings_from_nested_names() -> None:
     settings = AugmentSettings.from_mapping({"affine": {"scale": [0.9, 1.1], "scale_probability": 1.0}})
     assert settings.affine.scale == (0.9, 1.1)
     assert settings.noise.probability == 0.0
+
+
+def test_outlines_move_with_the_image_and_keep_their_values() -> None:
+    image = torch.zeros(2, 2, 16, 16, 16)
+    image[:, 0] = torch.randn(2, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    image[:, 1, 2:6, 3:9, 4:12] = 1.0
+    settings = replace(
+        AugmentSettings(),
+        flip=replace(AugmentSettings().flip, probability=(1.0, 1.0, 1.0)),
+        noise=replace(AugmentSettings().noise, probability=1.0, std=(0.5, 0.5)),
+        brightness=replace(AugmentSettings().brightness, probability=1.0, shift=(1.0, 1.0)),
+    )
+    out, _, _ = Augment(settings, 3, outlines=[1])(image, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(out[:, 1], image[:, 1].flip(1, 2, 3))
+    assert (out[:, 0] - image[:, 0].flip(1, 2, 3)).abs().mean() > 0.5
