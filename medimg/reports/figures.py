@@ -22,6 +22,9 @@ from medimg.reports.wording import (
 )
 
 _ROW_INCH, _WIDTH_INCH, _NARROW_INCH = 0.27, 5.9, 4.55
+_AXES_INCH, _CHARACTER_INCH = 1.77, 0.061
+# The figure's width holds intervals of this many characters; longer ones widen it.
+_INTERVAL_CHARACTERS = 20
 _LINES = ("-", "--", "-.", ":")
 _SHAPES = ("o", "s", "^", "D", "v", "P")
 
@@ -35,11 +38,14 @@ def forest(report: Report, endpoint: Endpoint, name: str, *, narrow: bool = Fals
     pairs = [(row, result_of(row, endpoint)) for row in rows]
     with svg.settings():
         height = _ROW_INCH * len(rows) + 0.75
+        written = [len(with_interval(r.estimate, r.low, r.high)) for _, r in pairs if r.estimate is not None]
+        characters = max(_INTERVAL_CHARACTERS, *written, 0)
         width = _NARROW_INCH if narrow else _WIDTH_INCH
+        width += _CHARACTER_INCH * (characters - _INTERVAL_CHARACTERS)
         figure = Figure(figsize=(width, height))
-        axes = figure.add_axes((1.36 / width, 0.48 / height, 1.77 / width, _ROW_INCH * len(rows) / height))
+        axes = figure.add_axes((1.36 / width, 0.48 / height, _AXES_INCH / width, _ROW_INCH * len(rows) / height))
         for place, (row, result) in enumerate(pairs):
-            _forest_row(axes, place, row, result, report, narrow)
+            _forest_row(axes, place, row, result, report, narrow, 1.04 + characters * _CHARACTER_INCH / _AXES_INCH)
         _forest_axes(axes, endpoint, pairs)
         return svg.to_svg(
             figure,
@@ -78,7 +84,9 @@ def curve_plot(report: Report, curves: list[Curve], name: str) -> Markup:
         )
 
 
-def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: Report, narrow: bool) -> None:
+def _forest_row(
+    axes: Axes, place: int, row: GroupRow, result: Result, report: Report, narrow: bool, verdicts: float
+) -> None:
     mark = mark_of(result.floor_verdict)
     colour = svg.TONES[mark.tone]
     left, right = axes.get_yaxis_transform(), 1.04
@@ -113,7 +121,7 @@ def _forest_row(axes: Axes, place: int, row: GroupRow, result: Result, report: R
     axes.text(right, place, with_interval(result.estimate, result.low, result.high), transform=left, va="center")
     if result.floor_verdict is not None:
         words = mark.symbol if narrow else f"{mark.symbol} {mark.words}"
-        axes.text(1.03 + 0.68, place, words, transform=left, va="center", color=colour, weight="bold", size=7)
+        axes.text(verdicts, place, words, transform=left, va="center", color=colour, weight="bold", size=7)
 
 
 def _forest_axes(axes: Axes, endpoint: Endpoint, pairs: list[tuple[GroupRow, Result]]) -> None:
