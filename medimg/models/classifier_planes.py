@@ -74,13 +74,17 @@ class PlaneClassifier(Classifier2d):
         self.zoom = zoom
         self.divisor = (2, 2, 2)
 
-    def views(self, x: Tensor) -> Tensor:
-        """Return the planes of B C Z Y X as pictures (3 B) 3 S S; Z, Y and X are equal and even."""
+    def views(self, x: Tensor) -> list[Tensor]:
+        """Return the axial, coronal and sagittal plane of B C Z Y X as pictures B 3 S S; Z, Y, X are equal and even."""
         middle = x.shape[-1] // 2
         near = slice(middle - 1, middle + 1)
         planes = (x[:, :, near].mean(2), x[:, :, :, near].mean(3), x[..., near].mean(4))
-        shown = torch.cat(planes)[:, self.colours]
-        return functional.interpolate(shown, scale_factor=float(self.zoom), mode="bilinear", align_corners=False)
+        return [
+            functional.interpolate(
+                plane[:, self.colours], scale_factor=float(self.zoom), mode="bilinear", align_corners=False
+            )
+            for plane in planes
+        ]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits B K for x of B C Z Y X.
@@ -95,7 +99,6 @@ class PlaneClassifier(Classifier2d):
                 "the three planes need a cube", where="network input (Z, Y, X)", got=tuple(x.shape[2:]),
                 fix="set plan.size_zyx to three equal sides",
             )  # fmt: skip
-        pooled = self.pooled(self.views(x)).float()
-        pooled = pooled.reshape(_PLANES, -1, self.output.in_features).mean(0)
-        logits: Tensor = self.output(self.dropout(self.standardise(pooled)))
+        first, second, third = (self.pooled(view).float() for view in self.views(x))
+        logits: Tensor = self.output(self.dropout(self.standardise((first + second + third) / _PLANES)))
         return logits
