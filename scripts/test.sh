@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The README's test command: set-up, style, types, import walls, and every test, with coverage of medimg/.
-source "$(dirname "$0")/environment.sh" "test,openvino,encoder"
+source "$(dirname "$0")/environment.sh" "test,openvino,encoder,video,fast"
 ruff check .
 ruff format --check .
 mypy
