@@ -75,3 +75,6 @@ METRICS: dict[str, Metric] = {
         _DET, "fraction", "higher", "positives", "Average precision of marks at the matching rule"
     ),
 }
+
+LOWEST = {"quadratic_kappa": -1.0}
+"""Lowest value of fractions that can fall below 0."""

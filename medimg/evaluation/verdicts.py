@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from medimg.evaluation.document import Verdict
-from medimg.evaluation.endpoints import METRICS
+from medimg.evaluation.endpoints import LOWEST, METRICS
 from medimg.evaluation.estimates import Measured
 from medimg.evaluation.intervals import Estimate, one_sided_p, quantile
 from medimg.evaluation.protocol import EndpointRule, Protocol
@@ -89,7 +89,18 @@ def smallest_detectable_gap(
             reference.value, group.n_effective, reference.n_effective, total, lower=rule.better == "lower"
         )
     widths = np.array([group.high - group.low, reference.high - reference.low])
-    return float(total * np.linalg.norm(widths / (2 * z)))
+    gap = float(total * np.linalg.norm(widths / (2 * z)))
+    room = _room(rule, reference.value)
+    return gap if room is None or gap <= room else None
+
+
+def _room(rule: EndpointRule, reference: float | None) -> float | None:
+    """Return how far below (fractions where lower is better: above) the reference a group can be; None: no limit."""
+    metric = METRICS[rule.metric]
+    if metric.unit != "fraction" or reference is None:
+        return None
+    worst = 1.0 if rule.better == "lower" else LOWEST.get(rule.metric, 0.0)
+    return abs(reference - worst)
 
 
 def detectable_rate_gap(rate: float, n_group: float, n_reference: float, total: float, *, lower: bool) -> float | None:

@@ -10,10 +10,10 @@ from medimg.errors import ConfigError, InputError
 from medimg.evaluation.canonical import canonical_json, digest
 from medimg.evaluation.cells import adjust, make_cell
 from medimg.evaluation.estimates import Measured
-from medimg.evaluation.intervals import clustered_rate
+from medimg.evaluation.intervals import Estimate, clustered_rate
 from medimg.evaluation.protocol import EndpointRule, Protocol, check_frozen, declare, freeze
 from medimg.evaluation.spread import spreads
-from medimg.evaluation.verdicts import detectable_rate_gap, judge_against, shortfall
+from medimg.evaluation.verdicts import detectable_rate_gap, judge_against, shortfall, smallest_detectable_gap
 
 SENSITIVITY = {"metric": "sensitivity", "target": "dr", "primary": True, "floor": 0.5, "gap_margin": 0.0}
 
@@ -91,6 +91,19 @@ def test_smallest_detectable_gap(n, at_05, at_01):
         total = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(0.8)
         assert detectable_rate_gap(0.85, n, 500, total, lower=False) == pytest.approx(expected, abs=0.007)
     assert detectable_rate_gap(0.02, 5, 500, 2.8, lower=False) is None
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "half", "there"),
+    [("dice_mean", 0.8, 0.2, True), ("dice_mean", 0.3, 0.4, False), ("dice_below", 0.7, 0.4, False),
+     ("quadratic_kappa", 0.3, 0.4, True), ("hd95_mean", 3.0, 4.0, True)],
+)  # fmt: skip
+def test_a_detectable_gap_stays_within_what_the_metric_can_fall(metric, value, half, there):
+    level = 0.5 if metric == "dice_below" else None
+    protocol = Protocol(endpoints=[EndpointRule(metric=metric, target="t", level=level, primary=True, floor=0.1)])
+    group = reference = Estimate(value=value, low=value - half, high=value + half)
+    gap = smallest_detectable_gap(protocol.endpoints[0], group, reference, protocol)
+    assert (gap is not None) == there
 
 
 def test_lower_is_better_is_mirrored():
