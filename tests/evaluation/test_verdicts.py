@@ -101,7 +101,7 @@ def test_smallest_detectable_gap(n, at_05, at_01):
 def test_a_detectable_gap_stays_within_what_the_metric_can_fall(metric, value, half, there):
     level = 0.5 if metric == "dice_below" else None
     protocol = Protocol(endpoints=[EndpointRule(metric=metric, target="t", level=level, primary=True, floor=0.1)])
-    group = reference = Estimate(value=value, low=value - half, high=value + half)
+    group = reference = Estimate(value, value - half, value + half, "test")
     gap = smallest_detectable_gap(protocol.endpoints[0], group, reference, protocol)
     assert (gap is not None) == there
 
