@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from medimg.packaging.manifest import Postprocessing, TaskSpec
 
@@ -153,8 +154,10 @@ def grades(probabilities: NDArray[np.float32], task: TaskSpec) -> tuple[dict[str
     """Turn the probabilities of a classification into scores by name and a grade or class.
 
     Binary: the one score; grade 1 means at or above one half. Multiclass: a score per class, the largest wins.
-    Ordinal: output ``k`` is P(grade > k); it is made non-increasing (running minimum), the grade is the number of
-    outputs above one half, the score is P(grade >= positive_from), and every grade gets its probability.
+    Ordinal: output ``k`` is P(grade > k), made non-increasing by isotonic regression (neighbours that disagree are
+    averaged). The grade is the number of outputs above one half, every grade gets its probability, and the score is
+    that of the grades from ``positive_from`` on, among them and those up to ``negative_to``: grades in between belong
+    to neither side of the question.
     """
     values = probabilities.astype(np.float64)
     if task.mode == "binary":
@@ -164,9 +167,11 @@ def grades(probabilities: NDArray[np.float32], task: TaskSpec) -> tuple[dict[str
         if task.positive_from is not None:
             scores[task.score_name] = float(values[task.positive_from :].sum())
         return scores, int(np.argmax(values))
-    above = np.minimum.accumulate(values)
+    above = np.clip(isotonic_regression(values, increasing=False).x, 0.0, 1.0)
     share = -np.diff(np.concatenate(([1.0], above, [0.0])))
     scores = {label.name: float(value) for label, value in zip(task.labels, share)}
     if task.positive_from is not None:
-        scores[task.score_name] = float(above[task.positive_from - 1])
+        positive = above[task.positive_from - 1]
+        negative = 1.0 - above[task.positive_from - 1 if task.negative_to is None else task.negative_to]
+        scores[task.score_name] = float(positive / max(positive + negative, np.finfo(np.float64).tiny))
     return scores, int((above > DEFAULT_THRESHOLD).sum())

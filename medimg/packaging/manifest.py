@@ -55,6 +55,8 @@ class TaskSpec(Part):
         Classification: name of the score. Default: the label's name (binary), ``positive`` otherwise.
     positive_from : int or None
         Lowest grade that counts as positive in the binary view of grades.
+    negative_to : int or None
+        Highest grade that counts as negative there; None: all below ``positive_from``.
     """
 
     kind: Literal["segmentation", "classification", "detection"]
@@ -63,6 +65,7 @@ class TaskSpec(Part):
     labels: tuple[Label, ...] = Field(min_length=1)
     target: str | None = None
     positive_from: int | None = None
+    negative_to: int | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskSpec:
@@ -82,6 +85,8 @@ class TaskSpec(Part):
             raise ValueError(f"labels come in the order of their indices {expected}")
         if self.mode == "ordinal" and (self.positive_from is None or not 1 <= self.positive_from < len(names)):
             raise ValueError("an ordinal task needs positive_from, a grade above the lowest")
+        if self.negative_to is not None and not 0 <= self.negative_to < (self.positive_from or 0):
+            raise ValueError("negative_to is a grade below positive_from")
         return self
 
     @property

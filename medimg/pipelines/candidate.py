@@ -122,6 +122,7 @@ def task_spec(study: Study, plan: Plan) -> TaskSpec:
         labels=tuple(Label(name=name, index=first + i, code=codes.get(name)) for i, name in enumerate(names)),
         target=targets.names[0] if targets.kind == "classification" else None,
         positive_from=min(targets.positive_grades) if targets.mode == "ordinal" else None,
+        negative_to=max(targets.negative_grades) if targets.mode == "ordinal" else None,
     )
 
 

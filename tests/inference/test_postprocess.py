@@ -92,9 +92,14 @@ def test_grades():
     scores, grade = grades(np.array([0.9, 0.6], np.float32), ordinal)
     assert grade == 2
     assert scores == pytest.approx({"0": 0.1, "1": 0.3, "2": 0.6, "dr": 0.6})
+    # Outputs that contradict each other are averaged: neither is dropped.
     scores, grade = grades(np.array([0.3, 0.8], np.float32), ordinal)
-    assert grade == 0
-    assert min(scores.values()) >= 0
+    assert grade == 2
+    assert scores == pytest.approx({"0": 0.45, "1": 0.0, "2": 0.55, "dr": 0.55})
+    # A grade that belongs to neither side of the question does not weigh on the score.
+    aside = task("ordinal", ["0", "1", "2"], "classification", positive_from=2, negative_to=0)
+    scores, grade = grades(np.array([0.9, 0.3], np.float32), aside)
+    assert scores["positive"] == pytest.approx(0.3 / (0.3 + 0.1)) and grade == 1
     multi = task("multiclass", ["0", "1", "2"], "classification", positive_from=1)
     scores, grade = grades(np.array([0.2, 0.5, 0.3], np.float32), multi)
     assert grade == 1
