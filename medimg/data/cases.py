@@ -12,7 +12,8 @@ from medimg.data.cohort import Cohort
 from medimg.errors import InputError
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Unit, Volume
-from medimg.io.read import read
+from medimg.io.policy import STRICT, ReadPolicy
+from medimg.io.read import read_still
 
 _VOLUME_UNITS = ("HU", "arbitrary", "SUV", "label")
 
@@ -68,8 +69,15 @@ class Case:
     split: str | None = None
 
 
-def read_images(case: Case) -> dict[str, Volume | Picture]:
+def read_images(case: Case, reading: ReadPolicy = STRICT) -> dict[str, Volume | Picture]:
     """Read the images of a case by channel, with the units that the cohort states.
+
+    Parameters
+    ----------
+    case : Case
+        Names the files.
+    reading : ReadPolicy
+        Of the preparation that the images are meant for.
 
     Raises
     ------
@@ -78,7 +86,7 @@ def read_images(case: Case) -> dict[str, Volume | Picture]:
     """
     images = {}
     for name, path in case.images.items():
-        image = read(path)
+        image = read_still(path, policy=reading)
         if isinstance(image, Volume) and name in case.units:
             image = replace(image, unit=case.units[name])
         images[name] = image

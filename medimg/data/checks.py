@@ -18,8 +18,9 @@ from medimg.data.truth import label_image
 from medimg.errors import MedimgError
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Volume
-from medimg.io.mask import read_mask
-from medimg.io.read import read
+from medimg.io.mask import is_dicom_segmentation, read_mask
+from medimg.io.policy import STRICT, ReadPolicy
+from medimg.io.read import read_still
 
 DEMOGRAPHICS = ("ancestry_group", "sex_at_birth", "age", "country")
 
@@ -47,7 +48,12 @@ class CheckReport:
 
 
 def check(
-    cohort: Cohort, cases: Sequence[Case], targets: Targets | None, split: pd.DataFrame | None = None
+    cohort: Cohort,
+    cases: Sequence[Case],
+    targets: Targets | None,
+    split: pd.DataFrame | None = None,
+    *,
+    reading: ReadPolicy = STRICT,
 ) -> CheckReport:
     """Look for leakage, duplicates, masks that do not fit, unknown labels and missing demographics.
 
@@ -61,6 +67,8 @@ def check(
         The task's targets; None checks only what does not depend on a task.
     split : DataFrame, optional
         Columns case_id, subject_id, split; checked for people and pixels in two parts.
+    reading : ReadPolicy
+        What the training will do where a series is not what a volume needs.
 
     Notes
     -----
@@ -70,7 +78,7 @@ def check(
     pixels: dict[str, list[Case]] = defaultdict(list)
     for case in cases:
         try:
-            pixels[_open(case, targets, report)].append(case)
+            pixels[_open(case, targets, report, reading)].append(case)
         except MedimgError as error:
             finding = Finding("UNUSABLE_CASE", "error", error.describe(), file=case.case_id)
             report.findings.append(finding)
@@ -96,12 +104,12 @@ def _missing(subjects: pd.DataFrame) -> dict[str, int]:
     return {name: int(subjects[name].isna().sum()) for name in DEMOGRAPHICS}
 
 
-def _open(case: Case, targets: Targets | None, report: CheckReport) -> str:
+def _open(case: Case, targets: Targets | None, report: CheckReport, reading: ReadPolicy) -> str:
     """Return a digest of the pixels of all channels; note findings of the reader and of the masks."""
     digest = hashlib.sha256()
     first: Volume | Picture | None = None
     for name in sorted(case.images):
-        image = read(case.images[name])
+        image = read_still(case.images[name], policy=reading)
         first = image if first is None else first
         digest.update(np.ascontiguousarray(image.array).tobytes())
         report.findings += [finding for finding in image.findings if finding.severity != "info"]
@@ -117,7 +125,8 @@ def _unknown_values(case: Case) -> list[Finding]:
     """Return a finding for every mask file with values that no target claims."""
     claimed: dict[Any, set[int]] = defaultdict(set)
     for ref in case.masks:
-        if ref.path is not None and ref.value is not None:
+        # A DICOM segmentation names its segments itself, and may well have others.
+        if ref.path is not None and ref.value is not None and not is_dicom_segmentation(ref.path):
             claimed[ref.path].add(ref.value)
     findings = []
     for path, values in claimed.items():

@@ -19,6 +19,7 @@ from medimg.errors import InputError, MedimgError
 from medimg.geometry import to_lps
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Volume
+from medimg.io.policy import STRICT, ReadPolicy
 
 SAMPLED_VOXELS = 20_000
 
@@ -51,7 +52,12 @@ class Fingerprint(BaseModel):
 
 
 def fingerprint(
-    cases: Sequence[Case], targets: Targets, channels: tuple[str, ...], *, limit: int = 48
+    cases: Sequence[Case],
+    targets: Targets,
+    channels: tuple[str, ...],
+    *,
+    limit: int = 48,
+    reading: ReadPolicy = STRICT,
 ) -> tuple[Fingerprint, list[Finding]]:
     """Measure up to ``limit`` evenly chosen training cases.
 
@@ -71,7 +77,7 @@ def fingerprint(
     facts, findings = [], []
     for case in chosen:
         try:
-            facts.append(_facts(case, targets, channels))
+            facts.append(_facts(case, targets, channels, reading))
         except MedimgError as error:
             findings.append(Finding("CASE_NOT_MEASURED", "error", error.what, file=case.case_id))
     if not facts:
@@ -81,8 +87,8 @@ def fingerprint(
     return _summarise(facts, channels, len(cases)), findings
 
 
-def _facts(case: Case, targets: Targets, channels: tuple[str, ...]) -> dict[str, Any]:
-    images = read_images(case)
+def _facts(case: Case, targets: Targets, channels: tuple[str, ...], reading: ReadPolicy) -> dict[str, Any]:
+    images = read_images(case, reading)
     first = images[channels[0]]
     mask = _mask(case, targets, first)
     picture = isinstance(first, Picture)

@@ -6,9 +6,11 @@ prepared at inference by the very code that prepared the training data.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+from medimg.io.policy import STRICT, ReadPolicy
 
 
 class Intensity(BaseModel):
@@ -52,6 +54,8 @@ class Preparation(BaseModel):
         Pictures: crop to the camera's field of view first.
     intensity : Intensity
         Rule from stored values to network input.
+    reading : ReadPolicy
+        What is done where the slices of a series are not what a volume needs.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -64,6 +68,15 @@ class Preparation(BaseModel):
     scale: float = Field(default=1.0, gt=0)
     field_of_view: bool = False
     intensity: Intensity
+    reading: ReadPolicy = STRICT
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave the default policy out: packages and stores from before it was stated keep their digests."""
+        values: dict[str, Any] = handler(self)
+        if self.reading == STRICT:
+            values.pop("reading", None)
+        return values
 
     @property
     def outlines(self) -> tuple[str, ...]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from medimg.errors import ConfigError, nearest
+from medimg.io.policy import STRICT, ReadPolicy
 
 SPLIT_METHODS = ("holdout", "folds", "column")
 
@@ -93,6 +94,35 @@ def _column(kind: type[Any], value: Any, where: str) -> Any:
     texts = value.get("map")
     numbers = None if texts is None else {str(text): float(number) for text, number in texts.items()}
     return kind(**{**value, **({"map": numbers} if "map" in value else {})})
+
+
+@dataclass
+class ReadingSettings:
+    """What to do where a series is not what a volume needs: see :class:`medimg.io.policy.ReadPolicy`.
+
+    None is ``error``, or what the model package says where there is one. A case is one image, so that ``missing`` is
+    ``error`` or ``interpolate`` here.
+    """
+
+    missing: str | None = None
+    duplicates: str | None = None
+    tilt: str | None = None
+    irregular: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.missing == "split":
+            raise ConfigError(
+                "a case is one image: its parts cannot be read as several",
+                where="reading.missing",
+                got=self.missing,
+                expected="error or interpolate",
+            )
+        self.policy()
+
+    def policy(self, base: ReadPolicy = STRICT) -> ReadPolicy:
+        """Return the policy that these settings make of ``base``."""
+        stated = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(base, **{name: value for name, value in stated.items() if value is not None})
 
 
 @dataclass

@@ -197,7 +197,7 @@ def open_case(folder: Path) -> PreparedCase:
 
 
 def _write(case: Case, targets: Targets, preparation: Preparation, folder: Path) -> None:
-    images = read_images(case)
+    images = read_images(case, preparation.reading)
     prepared = prepare(images, preparation)
     label = _label(case, targets, images, prepared, preparation)
     boxes, box_labels = _boxes(case, targets, label, prepared)

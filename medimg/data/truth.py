@@ -18,7 +18,8 @@ from medimg.data.targets import Targets
 from medimg.errors import InputError
 from medimg.geometry import same_grid
 from medimg.io.image import Picture, Volume
-from medimg.io.mask import read_mask
+from medimg.io.mask import is_dicom_segmentation, read_mask, read_segmentation
+from medimg.io.segmentation import Segmentation
 
 
 def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume | Picture:
@@ -38,7 +39,7 @@ def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume
     shape = image.array.shape[-3:] if isinstance(image, Volume) else image.array.shape[:2]
     drawn = np.zeros(shape, np.uint16 if len(targets.mask_names) > 8 else np.uint8)
     refs = {ref.name: ref for ref in case.masks}
-    cache: dict[Path, NDArray[Any]] = {}
+    cache: dict[Path, NDArray[Any] | Segmentation] = {}
     for index, name in enumerate(targets.mask_names):
         if name not in refs:
             raise InputError(
@@ -51,12 +52,29 @@ def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume
         if ref.path is None:
             continue
         if ref.path not in cache:
-            cache[ref.path] = _on_grid(ref.path, image, case.case_id)
-        where = cache[ref.path] == ref.value if ref.value is not None else cache[ref.path] != 0
+            values = {other.value for other in case.masks if other.path == ref.path}
+            cache[ref.path] = _masks(ref.path, values, image, case.case_id)
+        where = _where(cache[ref.path], ref.value)
         _draw(drawn, where, index, targets.exclusive, case.case_id, name)
     if isinstance(image, Volume):
         return Volume(drawn, image.affine, unit="label")
     return Picture(drawn, colour_space="label")
+
+
+def _masks(
+    path: Path, values: set[int | None], image: Volume | Picture, case_id: str
+) -> NDArray[Any] | Segmentation:
+    """Read a mask file; of a DICOM one the segments (by number) that targets are made of."""
+    if not is_dicom_segmentation(path):
+        return _on_grid(path, image, case_id)
+    wanted = None if None in values else [value for value in values if value is not None]
+    return read_segmentation(path, image, segments=wanted)
+
+
+def _where(found: NDArray[Any] | Segmentation, value: int | None) -> NDArray[np.bool_]:
+    if isinstance(found, Segmentation):
+        return found.union() if value is None else found.mask(value)
+    return np.asarray(found != 0 if value is None else found == value)
 
 
 def _draw(drawn: NDArray[Any], where: NDArray[np.bool_], index: int, exclusive: bool, case_id: str, name: str) -> None:

@@ -5,7 +5,7 @@ Legend: C channels, K outputs, L labels, ``*S`` the prepared grid, D spatial axe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from medimg.inference.study import Image, Study, read_study
 from medimg.inference.tiles import DEFAULT_MEMORY_BYTES, Window, padded_shape, plan_windows, run_windows
 from medimg.io.findings import Finding
 from medimg.io.image import Volume
+from medimg.io.policy import ReadPolicy
 from medimg.packaging.manifest import PackageManifest
 from medimg.packaging.package import ModelPackage
 
@@ -93,6 +94,7 @@ class Predictor:
         *,
         probabilities: bool = False,
         series: str | int | None = None,
+        reading: ReadPolicy | None = None,
         centre_mm: tuple[float, float, float] | None = None,
     ) -> Prediction:
         """Answer for one study.
@@ -105,6 +107,8 @@ class Predictor:
             Keep segmentation probabilities (float32 on the source grid, one volume per label).
         series : str or int, optional
             Which series of a folder.
+        reading : ReadPolicy, optional
+            What is done where a series is not what a volume needs; default what the model was trained with.
         centre_mm : (x, y, z), optional
             LPS point that a model of volumes of interest looks at; default the middle of the scan.
 
@@ -117,9 +121,11 @@ class Predictor:
         InputError
             The study cannot be read, is of another modality, or lacks a channel.
         """
-        images = read_study(study, self._inputs, series=series)
+        usual = self.manifest.preparation.reading
+        images = read_study(study, self._inputs, series=series, reading=usual if reading is None else reading)
         self._check_modality(images)
         images, assumed = _in_hu(images, self.manifest)
+        assumed += _read_otherwise(usual, reading)
         prepared = prepare(images, self.manifest.preparation, centre_mm=centre_mm)
         first = images.get(self.manifest.preparation.channels[0], next(iter(images.values())))
         answer = self._answer(prepared, probabilities)
@@ -263,6 +269,16 @@ def _in_hu(images: dict[str, Image], manifest: PackageManifest) -> tuple[dict[st
         for name, image in images.items()
     }
     return stated, (finding,)
+
+
+def _read_otherwise(usual: ReadPolicy, reading: ReadPolicy | None) -> tuple[Finding, ...]:
+    """Say where a scan was not read as those that the model was validated on."""
+    if reading is None or reading == usual:
+        return ()
+    text = "Scans are read by another policy than those that the model was trained and validated on."
+    changed = [one.name for one in fields(usual) if getattr(usual, one.name) != getattr(reading, one.name)]
+    value = ", ".join(f"{name}={getattr(reading, name)}" for name in changed)
+    return (Finding("READING_POLICY", "warning", text, value=value),)
 
 
 def _limits(manifest: PackageManifest) -> tuple[Finding, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from medimg.errors import InputError, nearest
 from medimg.io.image import Picture, Volume
-from medimg.io.read import Entry, read, scan
+from medimg.io.policy import STRICT, ReadPolicy
+from medimg.io.read import Entry, read_still, scan, still
 
 Image = Volume | Picture
 Study = str | Path | Image | Mapping[str, str | Path | Image]
@@ -16,7 +17,9 @@ Study = str | Path | Image | Mapping[str, str | Path | Image]
 _LISTED = 12
 
 
-def read_study(study: Study, channels: Sequence[str], *, series: str | int | None = None) -> dict[str, Image]:
+def read_study(
+    study: Study, channels: Sequence[str], *, series: str | int | None = None, reading: ReadPolicy = STRICT
+) -> dict[str, Image]:
     """Read the channels of a study.
 
     Parameters
@@ -28,6 +31,8 @@ def read_study(study: Study, channels: Sequence[str], *, series: str | int | Non
         What the model reads, in order.
     series : str or int, optional
         SeriesInstanceUID, or index in the listing, where a folder holds several and the model reads one.
+    reading : ReadPolicy
+        What is done where a series is not what a volume needs.
 
     Returns
     -------
@@ -51,14 +56,17 @@ def read_study(study: Study, channels: Sequence[str], *, series: str | int | Non
                 "The model has no such input channel.", where="study", got=unknown[0],
                 expected=nearest(unknown[0], channels),
             )  # fmt: skip
-        return {name: image if isinstance(image, Volume | Picture) else read(image) for name, image in study.items()}
+        return {
+            name: image if isinstance(image, Volume | Picture) else read_still(image, policy=reading)
+            for name, image in study.items()
+        }
     path = Path(study)
     if len(channels) == 1 or series is not None or not path.is_dir():
-        return {channels[0]: read(path, series=series)}
-    entries = scan(path).entries
+        return {channels[0]: read_still(path, series=series, policy=reading)}
+    entries = scan(path, policy=reading).choices
     if len(entries) == 1:
-        return {channels[0]: entries[0].load()}
-    return {name: entry.load() for name, entry in match_channels(entries, channels, path).items()}
+        return {channels[0]: still(entries[0].load())}
+    return {name: still(entry.load()) for name, entry in match_channels(entries, channels, path).items()}
 
 
 def match_channels(entries: Sequence[Entry], channels: Sequence[str], root: Path) -> dict[str, Entry]:

@@ -1,41 +1,65 @@
-"""Make a Volume of a stack of DICOM files, or a Picture of a single one.
+"""Make a Volume of a stack of DICOM files or frames, or a Picture or Video of a single file.
 
 Legend: Z Y X of a volume; H rows, W columns of a picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut
 
-from medimg.errors import InputError
 from medimg.io import dicom_tags as tags
+from medimg.io.dicom_calibration import picture_spacing
+from medimg.io.dicom_cine import cine_frames, frame_times
+from medimg.io.dicom_colours import colours_of
+from medimg.io.dicom_decode import open_frames
 from medimg.io.dicom_geometry import Arrangement
-from medimg.io.dicom_headers import PYDICOM_ERRORS, Header, acquisition, quietly
-from medimg.io.dicom_pixels import Rescale, apply_rescale, decode, invert, read_planes, rescale_of
+from medimg.io.dicom_headers import Header, acquisition
+from medimg.io.dicom_parse import interpreting, parse
+from medimg.io.dicom_pixels import read_values
+from medimg.io.dicom_regular import regrid
 from medimg.io.dicom_series import Stack
+from medimg.io.dicom_values import has_modality_table, looked_up, lossy, meaning_of
+from medimg.io.dicom_video import dicom_video, video_kind
 from medimg.io.findings import Finding
-from medimg.io.image import Picture, Source, Unit, Volume
-from medimg.io.picture import replicated
+from medimg.io.image import Image, Picture, Source, Unit, Video, Volume
+from medimg.io.memory import check_allocation
+from medimg.io.policy import STRICT, ReadPolicy
 
-_IDENTITY = Rescale()
 
-
-def load(stack: Stack, findings: Sequence[Finding] = ()) -> Volume | Picture:
+def load(
+    stack: Stack,
+    findings: Sequence[Finding] = (),
+    policy: ReadPolicy = STRICT,
+    *,
+    dtype: type[np.float32] | None = None,
+) -> Image:
     """Read the pixels of a stack.
+
+    Parameters
+    ----------
+    stack : Stack
+    findings : sequence of Finding
+        Noticed before.
+    policy : ReadPolicy
+        Its ``max_bytes`` is the largest array that may be allocated.
+    dtype : numpy.float32, optional
+        Type of a volume's values; the default is the narrowest one that holds them exactly.
 
     Returns
     -------
     Volume
         Where the files state position, orientation and spacing: (Z, Y, X) along the slice normal, int16 where
-        the rescale is whole, else float32; ``unit`` 'HU' for CT whose RescaleType is HU or absent.
+        the rescale is whole, else float32; ``unit`` 'HU' for CT whose RescaleType is HU or absent, 'SUV' for
+        PET that says all that takes.
     Picture
         Where a single colour (or grey, without geometry) file stands alone: (H, W, 3).
+    Video
+        Where such a file has several frames.
 
     Raises
     ------
@@ -47,152 +71,86 @@ def load(stack: Stack, findings: Sequence[Finding] = ()) -> Volume | Picture:
     if stack.problem is not None:
         raise stack.problem
     if stack.arrangement is not None:
-        return _volume(stack.arrangement, list(findings))
-    return _picture(stack.headers[0], list(findings))
+        return _volume(stack, stack.arrangement, [*findings, *stack.findings], policy, dtype)
+    header = stack.headers[0]
+    return _pictures(header, list(findings), policy)
 
 
-def _volume(arrangement: Arrangement, findings: list[Finding]) -> Volume:
+def _volume(
+    stack: Stack,
+    arrangement: Arrangement,
+    findings: list[Finding],
+    policy: ReadPolicy,
+    dtype: type[np.float32] | None,
+) -> Volume:
     headers, first = arrangement.headers, arrangement.headers[0]
     findings += arrangement.findings
-    rescales, unit = _rescales(headers, findings)
-    planes = read_planes(headers, findings)
-    findings += _padding(first)
-    if first.photometric == "MONOCHROME1":
-        _monochrome1(planes, first, unit, findings)
-    array = apply_rescale(planes, rescales)
+    array, unit = _values(headers, findings, policy, dtype)
+    if arrangement.regrid is not None:
+        array, notes = regrid(array, arrangement.regrid, unit=unit, where=first.path.parent, max_bytes=policy.max_bytes)
+        findings += notes
     return Volume(
         array=array,
         affine=arrangement.affine,
         unit=unit,
         frame_of_reference_uid=tags.text(first.elements, tags.FRAME_OF_REFERENCE) or None,
-        source=_source(headers),
-        findings=tuple(findings + _lossy(first)),
+        source=_source(headers, stack.values),
+        findings=tuple(findings + lossy(first)),
     )
 
 
-def _source(headers: Sequence[Header]) -> Source:
+def _values(
+    headers: Sequence[Header], findings: list[Finding], policy: ReadPolicy, dtype: type[np.float32] | None
+) -> tuple[NDArray[Any], Unit]:
+    if has_modality_table(headers):
+        array, unit = looked_up(headers, findings, policy.max_bytes)
+        return (array if dtype is None else array.astype(dtype)), unit
+    meaning = meaning_of(headers, findings)
+    array = read_values(
+        headers, meaning.rescales, findings, inverted=meaning.inverted, dtype=dtype, max_bytes=policy.max_bytes
+    )
+    return array, meaning.unit
+
+
+def _source(headers: Sequence[Header], values: Mapping[str, Any] | None = None) -> Source:
     first = headers[0]
+    placed = len(headers) > 1 or first.has_geometry
     return Source(
-        paths=tuple(header.path for header in headers),
+        paths=tuple(dict.fromkeys(header.path for header in headers)),
         format="DICOM",
         modality=first.modality,
         series_uid=first.series_uid or None,
         study_uid=tags.text(first.elements, tags.STUDY_UID) or None,
-        instance_uids=tuple(header.instance_uid for header in headers),
-        acquisition=acquisition(first),
+        instance_uids=tuple(dict.fromkeys(header.instance_uid for header in headers)),
+        acquisition=acquisition(first) | dict(values or {}),
+        frames=tuple(header.frame for header in headers) if placed and first.frames > 1 else (),
     )
 
 
-def _rescales(headers: Sequence[Header], findings: list[Finding]) -> tuple[list[Rescale], Unit]:
-    found, first = [rescale_of(header) for header in headers], headers[0]
-    kinds = {tags.text(header.elements, tags.RESCALE_TYPE).upper() for header in headers}
-    lacking = sum(rescale is None for rescale in found)
-    if 0 < lacking < len(found):
-        raise InputError(
-            "Some slices of the series have a rescale and some have none.",
-            where=f"series {first.series_uid} in {first.path.parent}",
-            got=f"RescaleSlope (0028,1053) absent in {lacking} of {len(found)} slices",
-            expected="all or none",
-            fix="export the series again from the scanner or PACS",
-        )
-    if first.modality != "CT":
-        return [rescale or _IDENTITY for rescale in found], "arbitrary"
-    file, tag = str(first.path), tags.show(tags.SLOPE)
-    if lacking:
-        text = "A CT without RescaleSlope and RescaleIntercept: its values are not known to be HU."
-        findings.append(Finding("MISSING_RESCALE", "warning", text, file=file, tag=tag, assumed="stored values"))
-        return [_IDENTITY] * len(found), "arbitrary"
-    if kinds <= {"", "HU"}:
-        return [rescale or _IDENTITY for rescale in found], "HU"
-    text = "The RescaleType of this CT is not HU."
-    value = ", ".join(sorted(kinds))
-    findings.append(Finding("NOT_HU", "warning", text, file=file, tag=tags.show(tags.RESCALE_TYPE), value=value))
-    return [rescale or _IDENTITY for rescale in found], "arbitrary"
-
-
-def _monochrome1(planes: NDArray[Any], first: Header, unit: Unit, findings: list[Finding]) -> None:
-    file, tag = str(first.path), tags.show(tags.PHOTOMETRIC)
-    if unit == "HU":
-        text = "MONOCHROME1 is about display; Hounsfield units were kept as they are."
-        findings.append(Finding("MONOCHROME1", "info", text, file=file, tag=tag, value="MONOCHROME1", assumed="HU"))
-        return
-    invert(planes, first)
-    text = "MONOCHROME1 (small values bright) was inverted."
-    findings.append(Finding("MONOCHROME1", "info", text, file=file, tag=tag, value="MONOCHROME1", assumed="inverted"))
-
-
-def _padding(first: Header) -> list[Finding]:
-    value = tags.short(first.elements, tags.PADDING, signed=first.signed)
-    if value is None:
-        return []
-    text = "Pixels outside the scanned field hold a padding value; they were kept and rescaled like the others."
-    return [Finding("PIXEL_PADDING", "info", text, file=str(first.path), tag=tags.show(tags.PADDING), value=str(value))]
-
-
-def _lossy(first: Header) -> list[Finding]:
-    if tags.text(first.elements, tags.LOSSY) != "01":
-        return []
-    text = "The pixels were compressed with loss before."
-    return [Finding("LOSSY", "info", text, file=str(first.path), tag=tags.show(tags.LOSSY), value="01")]
-
-
-def _picture(header: Header, findings: list[Finding]) -> Picture:
-    array = decode(header, as_rgb=True)
-    if header.photometric == "PALETTE COLOR":
-        array = _palette(header, array)
-        text = "Palette colours were looked up."
-        findings.append(Finding("PALETTE_EXPANDED", "info", text, file=str(header.path)))
-    elif header.samples == 1:
-        array = _grey(header, array, findings)
-    if array.ndim != 3 or array.shape[2] != 3 or array.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            "Pictures with such pixels are not supported.",
-            where=header.path,
-            got=f"{array.dtype} of shape {array.shape}",
-            expected="8 or 16 bits a sample, one or three samples a pixel",
-        )
-    spacing = header.pixel_spacing
-    return Picture(
-        array=np.ascontiguousarray(array),
-        spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
-        source=_source([header]),
-        findings=tuple(findings + _lossy(header)),
-    )
-
-
-def _palette(header: Header, indices: NDArray[Any]) -> NDArray[Any]:
-    try:
-        with quietly():
-            dataset = pydicom.dcmread(header.path, force=True, stop_before_pixels=True)
-        return np.asarray(apply_color_lut(indices, dataset))
-    except PYDICOM_ERRORS as error:
-        raise InputError(
-            "The palette of this picture cannot be used.",
-            where=header.path,
-            got=f"{type(error).__name__} in the palette look-up tables (0028,1101) to (0028,1203)",
-        ) from error
-
-
-def _grey(header: Header, array: NDArray[Any], findings: list[Finding]) -> NDArray[Any]:
-    """Turn one grey plane without patient geometry into RGB over the full range of its type."""
+def _pictures(header: Header, findings: list[Finding], policy: ReadPolicy) -> Picture | Video:
+    dataset = parse(header)
     file = str(header.path)
-    if header.signed or not header.photometric.startswith("MONOCHROME") or header.bits_allocated not in (8, 16):
-        raise InputError(
-            "A grey picture of this kind is not supported.",
-            where=header.path,
-            got=f"PhotometricInterpretation (0028,0004) = {header.photometric or 'absent'}, "
-            f"{header.bits_allocated} bits, {'signed' if header.signed else 'unsigned'}",
-            expected="MONOCHROME1 or MONOCHROME2, 8 or 16 bits, unsigned",
-        )
-    array = np.bitwise_and(array, (1 << header.bits_stored) - 1)
-    if header.photometric == "MONOCHROME1":
-        _monochrome1(array, header, "arbitrary", findings)
-    unused = header.bits_allocated - header.bits_stored
-    if unused:
-        text = f"{header.bits_stored}-bit values were spread over {header.bits_allocated} bits."
-        findings.append(
-            Finding("DEPTH_SPREAD", "info", text, file=file, tag=tags.show(tags.BITS_STORED), value=f"× {1 << unused}")
-        )
-        array = np.left_shift(array, unused)
-    findings.append(replicated(file))
-    return np.repeat(array[..., None], 3, axis=2)
+    with interpreting(header, "the description of the pixels"):
+        spacing, notes = picture_spacing(dataset, header.modality, file)
+        if video_kind(header.transfer_syntax):
+            return dicom_video(header, dataset, spacing, _source([header]), [*findings, *lossy(header), *notes])
+        colours = colours_of(header, dataset)
+        times, more = frame_times(dataset, header.frames, file) if header.frames > 1 else (None, [])
+    findings += [*colours.findings, *notes, *lossy(header)]
+    itemsize = max(1, header.bits_allocated // 8)
+    check_allocation((header.rows, header.columns, 3), itemsize, where=header.path, max_bytes=policy.max_bytes)
+    source = _source([header])
+    if header.frames == 1:
+        opened = open_frames([header])
+        array = colours.convert(opened.frame(header.frame, as_rgb=header.samples == 3))
+        findings += opened.findings
+        return Picture(np.ascontiguousarray(array), spacing, source=source, findings=tuple(findings))
+    return Video(
+        size=(header.rows, header.columns),
+        n_frames=header.frames,
+        frame_times_ms=times,
+        frames_from=partial(cine_frames, header, colours),
+        spacing_mm=spacing,
+        source=source,
+        findings=tuple(findings + more),
+    )

@@ -1,13 +1,20 @@
-"""The header of one DICOM file, as far as reading images needs it, and where its pixels lie."""
+"""The header of one DICOM file, as far as reading images needs it, and where its pixels lie.
+
+Plain files are read by the walker (dicom_walk.py), all others by pydicom; both give the same headers.
+"""
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import re
 import struct
 import threading
+import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +22,6 @@ from typing import Any, BinaryIO
 import pydicom
 from pydicom.config import IGNORE, disable_value_validation
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.tag import BaseTag
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -28,9 +34,14 @@ from pydicom.uid import (
 from medimg.errors import InputError
 from medimg.io import dicom_tags as tags
 from medimg.io.dicom_tags import Elements
+from medimg.io.dicom_walk import HEAD_BYTES, deflated_from, walk
+from medimg.io.memory import check_expansion
+from medimg.io.sniff import Content, content_of, open_regular
 
 # What pydicom and the decoders behind it raise on damaged files.
 PYDICOM_ERRORS = (
+    MemoryError,
+    OverflowError,
     InvalidDicomError,
     BytesLengthException,
     OSError,
@@ -46,9 +57,11 @@ PYDICOM_ERRORS = (
     zlib.error,
 )
 _NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian)
-_SETTINGS_LOCK = threading.RLock()
 _CODE = re.compile(r"[A-Z0-9_]{1,16}")
 _UNDEFINED = 0xFFFFFFFF
+_WANTED = frozenset(tags.WANTED)
+_INFLATE_BYTES, _HEADER_BYTES = 1 << 20, 1 << 22
+_MOST_FRAMES, _FAR = 1 << 31, 1e7
 
 # SOP classes whose pixels are not one plane of one grid, or not a scan at all.
 _STORAGE = "1.2.840.10008.5.1.4.1.1."
@@ -56,8 +69,6 @@ NOT_SCANS = {
     "1.2.840.10008.1.3.10": "a DICOMDIR index",
     _STORAGE + "66.4": "a segmentation",
     _STORAGE + "66.7": "a label-map segmentation",
-    _STORAGE + "30": "a parametric map",
-    _STORAGE + "481.2": "a radiotherapy dose",
     _STORAGE + "4.2": "MR spectroscopy",
 }
 ENHANCED = {
@@ -109,6 +120,7 @@ class Header:
     pixel_offset: int | None
     pixel_length: int | None
     frame: int = 0
+    encapsulated_offset: int | None = None
 
     @property
     def is_localizer(self) -> bool:
@@ -135,14 +147,45 @@ class Header:
         return f"DICOM {self.modality or 'object'} ({uid.name if uid in UID_dictionary else 'no known SOP class'})"
 
 
+class _Quiet:
+    """pydicom's global settings while somebody reads; counted, since several threads may."""
+
+    def __init__(self) -> None:
+        self._lock, self._readers, self._settings = threading.Lock(), 0, ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if self._readers == 0:
+                self._settings.enter_context(disable_value_validation())
+                self._settings.enter_context(warnings.catch_warnings())
+                warnings.simplefilter("ignore")
+                self._settings.callback(setattr, _LOGGER, "disabled", _LOGGER.disabled)
+                _LOGGER.disabled = True
+            self._readers += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._readers -= 1
+            if self._readers == 0:
+                self._settings.close()
+
+
+_LOGGER = logging.getLogger("pydicom")
+_QUIET = _Quiet()
+
+
 @contextmanager
 def quietly() -> Iterator[None]:
     """Keep pydicom from printing values that it finds malformed: they might name a patient.
 
-    pydicom's setting is global; the lock keeps threads from restoring it out of order.
+    Its settings, and those of warnings and logging, are global: the first thread to enter changes them, the last
+    one to leave restores them.
     """
-    with _SETTINGS_LOCK, disable_value_validation():
+    _QUIET.enter()
+    try:
         yield
+    finally:
+        _QUIET.leave()
 
 
 def known_uid(value: str) -> UID:
@@ -150,19 +193,58 @@ def known_uid(value: str) -> UID:
     return UID(value, validation_mode=IGNORE)
 
 
-def read_header(path: Path) -> Header:
-    """Read one file's header without its pixels.
+def probe(path: Path, *, max_bytes: int | None = None) -> Header | Content:
+    """Tell what a file is and, where it is DICOM, read its header, in one go.
+
+    Parameters
+    ----------
+    path : Path
+    max_bytes : int, optional
+        Limit of what a deflated file may grow to.
+
+    Returns
+    -------
+    Header or Content
+        Content for everything but uncompressed DICOM.
+
+    Raises
+    ------
+    InputError
+        The file is missing, empty, unreadable, not a regular file, or DICOM damaged before the pixels.
+    """
+    with open_regular(path) as file:
+        head = _read(file, path)
+        content = content_of(path, head)
+        if content.kind == "dicom" and not content.compressed:
+            return _open_header(path, file, head, max_bytes)
+        return content
+
+
+def read_header(path: Path, *, max_bytes: int | None = None) -> Header:
+    """Read one file's header without its pixels, whatever its first bytes say.
 
     Raises
     ------
     InputError
         Not DICOM, or damaged before the pixels.
     """
+    with open_regular(path) as file:
+        return _open_header(path, file, _read(file, path), max_bytes)
+
+
+def _read(file: io.FileIO, path: Path) -> bytes:
     try:
-        with path.open("rb") as file, quietly():
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=tags.WANTED)
-            syntax = _transfer_syntax(dataset)
-            where = _native_pixels(file, dataset) if syntax in _NATIVE else (None, None)
+        return file.read(HEAD_BYTES) or b""
+    except OSError as error:
+        raise InputError("The file cannot be read.", where=path, got=error.strerror) from error
+
+
+def _open_header(path: Path, file: io.FileIO, head: bytes, max_bytes: int | None) -> Header:
+    size = os.fstat(file.fileno()).st_size
+    try:
+        walked = walk(file, head, size, _WANTED)
+        if walked is None:
+            return _pydicom_header(path, file, head, size, max_bytes)
     except PYDICOM_ERRORS as error:
         raise InputError(
             "The DICOM file is damaged; its header cannot be parsed.",
@@ -170,9 +252,39 @@ def read_header(path: Path) -> Header:
             got=type(error).__name__,
             fix="copy or export the file again",
         ) from error
-    if not dataset.file_meta and not len(dataset):
+    offset, length = walked.pixel_offset, walked.pixel_length
+    where = (offset, length if length is None or offset is None else min(length, size - offset))
+    return _header(path, walked.elements, walked.meta, walked.transfer_syntax, where, walked.encapsulated_offset)
+
+
+def _pydicom_header(path: Path, file: io.FileIO, head: bytes, size: int, max_bytes: int | None) -> Header:
+    start = deflated_from(file, head, size)
+    if start is not None:
+        _check_inflated(file, start, path, size, max_bytes)
+    file.seek(0)
+    buffered = io.BufferedReader(file)
+    try:
+        with quietly():
+            dataset = pydicom.dcmread(buffered, stop_before_pixels=True, force=True, specific_tags=tags.WANTED)
+            syntax = _transfer_syntax(dataset)
+            where = _native_pixels(buffered, dataset, size) if syntax in _NATIVE else (None, None)
+            elements, meta = Elements.of(dataset, tags.WANTED), Elements.of(dataset.file_meta)
+    finally:
+        # The caller closes the file; a reader left behind would warn of an unclosed one.
+        buffered.detach()
+    if not meta.raw and not len(dataset):
         raise InputError("Not a DICOM file, or one without content.", where=path, fix="export the file again")
-    return _header(path, dataset, syntax, *where)
+    return _header(path, elements, meta, syntax, where, None)
+
+
+def _check_inflated(file: io.FileIO, start: int, path: Path, size: int, max_bytes: int | None) -> None:
+    """Inflate a deflated data set once without keeping it, so that a bomb is known before pydicom inflates it."""
+    file.seek(start)
+    inflater, total, left = zlib.decompressobj(-zlib.MAX_WBITS), 0, b""
+    while not inflater.eof and (left or (left := file.read(_INFLATE_BYTES) or b"")):
+        total += len(inflater.decompress(left, _INFLATE_BYTES))
+        left = inflater.unconsumed_tail
+        check_expansion(total, size, where=path, max_bytes=None if max_bytes is None else max_bytes + _HEADER_BYTES)
 
 
 def _transfer_syntax(dataset: Any) -> str:
@@ -185,7 +297,7 @@ def _transfer_syntax(dataset: Any) -> str:
     return str(ExplicitVRLittleEndian if little else ExplicitVRBigEndian)
 
 
-def _native_pixels(file: BinaryIO, dataset: Any) -> tuple[int | None, int | None]:
+def _native_pixels(file: BinaryIO, dataset: Any, size: int) -> tuple[int | None, int | None]:
     """Return offset and length of the pixel data; pydicom has stopped just before its tag."""
     implicit, little = dataset.original_encoding
     start, order = file.tell(), "<" if little else ">"
@@ -198,11 +310,17 @@ def _native_pixels(file: BinaryIO, dataset: Any) -> tuple[int | None, int | None
         offset, (length,) = start + 12, struct.unpack(f"{order}L", head[8:12])
     if length == _UNDEFINED or (not implicit and head[4:6] not in (b"OW", b"OB", b"UN")):
         return None, None
-    return offset, length
+    return offset, min(length, size - offset)
 
 
-def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: int | None) -> Header:
-    elements, meta = Elements.of(dataset), Elements.of(dataset.file_meta)
+def _header(
+    path: Path,
+    elements: Elements,
+    meta: Elements,
+    syntax: str,
+    pixels: tuple[int | None, int | None],
+    encapsulated_offset: int | None,
+) -> Header:
     allocated = tags.short(elements, tags.BITS_ALLOCATED) or 0
     frames = tags.number(elements, tags.FRAMES)
     modality = tags.text(elements, tags.MODALITY).upper()
@@ -218,7 +336,7 @@ def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: i
         rows=tags.short(elements, tags.ROWS) or 0,
         columns=tags.short(elements, tags.COLUMNS) or 0,
         samples=tags.short(elements, tags.SAMPLES) or 1,
-        frames=int(frames) if frames else 1,
+        frames=int(frames) if frames is not None and 1 <= frames < _MOST_FRAMES else 1,
         photometric=tags.text(elements, tags.PHOTOMETRIC).upper(),
         bits_allocated=allocated,
         bits_stored=tags.short(elements, tags.BITS_STORED) or allocated,
@@ -227,14 +345,15 @@ def _header(path: Path, dataset: Any, syntax: str, offset: int | None, length: i
         position=_vector(elements, tags.POSITION, 3),
         orientation=_vector(elements, tags.ORIENTATION, 6),
         pixel_spacing=_vector(elements, tags.PIXEL_SPACING, 2),
-        pixel_offset=offset,
-        pixel_length=length,
+        pixel_offset=pixels[0],
+        pixel_length=pixels[1],
+        encapsulated_offset=encapsulated_offset,
     )
 
 
-def _vector(elements: Elements, tag: BaseTag, length: int) -> tuple[float, ...] | None:
+def _vector(elements: Elements, tag: int, length: int) -> tuple[float, ...] | None:
     found = tags.floats(elements, tag)
-    if found is None or len(found) != length or not all(abs(value) < 1e7 for value in found):
+    if found is None or len(found) != length or not all(map(_FAR.__gt__, map(abs, found))):
         return None
     return tuple(found)
 

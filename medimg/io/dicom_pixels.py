@@ -1,35 +1,28 @@
-"""Pixels of DICOM files: stored values of every plane, then one rescale per slice.
+"""Values of DICOM slices: stored values of every plane, and one rescale per slice.
 
-Legend: Z slices, Y rows, X columns. Native pixels are read straight into the volume's memory; everything else
-goes through pydicom and its decoders.
+Legend: Z slices, Y rows, X columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import get_decoder
-from pydicom.uid import (
-    JPEGExtended12Bit,
-    JPEGLSLossless,
-    JPEGLSNearLossless,
-    RLELossless,
-)
 
-from medimg.errors import InputError, MissingDependency
+from medimg.errors import InputError
 from medimg.io import dicom_tags as tags
-from medimg.io.dicom_headers import PYDICOM_ERRORS, Header, known_uid, quietly
+from medimg.io.dicom_headers import Header
 from medimg.io.findings import Finding
-from medimg.io.memory import check_allocation
+from medimg.io.slice_reader import allocate, common_dtype, read_slices
 
-# Measured fastest per syntax; where it fails or is missing, pydicom tries the others.
-_FASTEST = {RLELossless: "pylibjpeg", JPEGLSLossless: "pyjpegls", JPEGLSNearLossless: "pyjpegls"}
 _INT16 = np.iinfo(np.int16)
+# float32 holds every whole number up to this.
+_WHOLE_FLOATS = 1 << 24
+_ROWS_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -68,159 +61,143 @@ def rescale_of(header: Header) -> Rescale | None:
     return Rescale(slope, intercept)
 
 
-def read_planes(headers: Sequence[Header], findings: list[Finding]) -> NDArray[Any]:
+def read_planes(headers: Sequence[Header], findings: list[Finding], *, max_bytes: int | None = None) -> NDArray[Any]:
     """Read the stored values of all slices as (Z, Y, X).
+
+    Parameters
+    ----------
+    headers : sequence of Header
+        Of one size.
+    findings : list of Finding
+        What is noticed is added here.
+    max_bytes : int, optional
+        Largest array that may be allocated.
 
     Returns
     -------
     (Z, Y, X) ndarray
-        The stored integer type; the narrowest one that holds all slices where they differ. Bits above
-        BitsStored are removed with a finding.
+        The stored type; the narrowest one that holds all slices where they differ. Bits above BitsStored are
+        removed with a finding.
 
     Raises
     ------
     InputError
-        Cut short, damaged, or of a bit depth other than 8, 16 or 32.
+        Cut short, damaged, larger than the limit, or of a bit depth other than 8, 16 or 32.
     MissingDependency
         The transfer syntax needs a decoder that is not installed.
     """
-    first = headers[0]
-    dtypes = {_stored_dtype(header) for header in headers}
-    dtype = np.result_type(*dtypes)
-    if dtype.kind != "i" and dtype.kind != "u":
-        dtype = np.dtype(np.int64)
-    shape = (len(headers), first.rows, first.columns)
-    check_allocation(shape, dtype.itemsize, where=first.path)
-    array = np.empty(shape, dtype)
-    dirty = 0
-    for plane, header in zip(array, headers, strict=True):
-        if _is_native(header) and _stored_dtype(header) == dtype:
-            _read_native(header, plane)
-        else:
-            plane[:] = decode(header)
-        dirty += _clean(plane, header)
-    if dirty:
-        text = f"Bits above BitsStored were set in {dirty} slice(s), as overlays do; they were removed."
-        findings.append(Finding("HIGH_BITS", "warning", text, tag=tags.show(tags.BITS_STORED), value=str(dirty)))
+    dtype = common_dtype(headers)
+    array = allocate(headers, dtype, max_bytes)
+    findings += read_slices(headers, dtype, array.__getitem__, lambda n, plane: None)
     return array
 
 
-def _stored_dtype(header: Header) -> np.dtype[Any]:
-    if header.bits_allocated not in (8, 16, 32) or not 0 < header.bits_stored <= header.bits_allocated:
-        raise InputError(
-            "Pixels of this depth are not supported.",
-            where=header.path,
-            got=f"BitsAllocated (0028,0100) = {header.bits_allocated}, BitsStored (0028,0101) = {header.bits_stored}",
-            expected="8, 16 or 32 bits allocated, and no more stored",
-        )
-    return np.dtype(f"{'i' if header.signed else 'u'}{header.bits_allocated // 8}")
+def read_values(
+    headers: Sequence[Header],
+    rescales: Sequence[Rescale],
+    findings: list[Finding],
+    *,
+    inverted: bool = False,
+    dtype: type[np.float32] | None = None,
+    max_bytes: int | None = None,
+) -> NDArray[Any]:
+    """Read the rescaled values of all slices, each finished while it is in the processor's cache.
 
+    Parameters
+    ----------
+    headers : sequence of Header
+        Of one size.
+    rescales : sequence of Rescale
+        One a slice.
+    findings : list of Finding
+        What is noticed is added here.
+    inverted : bool
+        Whether the stored values are MONOCHROME1 and are inverted before the rescale.
+    dtype : numpy.float32, optional
+        float32 in any case; the default is the narrowest type that holds all values, as `apply_rescale` says.
+    max_bytes : int, optional
+        Largest array that may be allocated.
 
-def _is_native(header: Header) -> bool:
-    # 8-bit pixels in big-endian files may be packed in swapped 16-bit words: left to pydicom.
-    return header.pixel_offset is not None and not (header.big_endian and header.bits_allocated == 8)
-
-
-def _read_native(header: Header, plane: NDArray[Any]) -> None:
-    expected, stated = plane.nbytes, header.pixel_length or 0
-    if stated < expected:
-        raise _short(header, stated, expected)
-    try:
-        with header.path.open("rb", buffering=0) as file:
-            file.seek(header.pixel_offset or 0)
-            got = file.readinto(plane.reshape(-1).view(np.uint8).data)
-    except OSError as error:
-        raise InputError("The file cannot be read.", where=header.path, got=error.strerror) from error
-    if (got or 0) < expected:
-        raise _short(header, got or 0, expected)
-    if header.big_endian:
-        plane.byteswap(inplace=True)
-
-
-def _short(header: Header, got: int, expected: int) -> InputError:
-    return InputError(
-        "The pixels are cut short.",
-        where=header.path,
-        got=f"{got} bytes of PixelData (7FE0,0010)",
-        expected=f"{expected} bytes for {header.rows}×{header.columns} pixels",
-        fix="copy or fetch the file again; the transfer did not finish",
-    )
-
-
-def _clean(plane: NDArray[Any], header: Header) -> bool:
-    """Remove what stands above BitsStored, in place; tell whether anything did."""
-    bits = header.bits_stored
-    if bits == header.bits_allocated:
-        return False
-    low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if header.signed else (0, (1 << bits) - 1)
-    if low <= int(plane.min()) and int(plane.max()) <= high:
-        return False
-    unused = plane.dtype.itemsize * 8 - bits
-    np.left_shift(plane, unused, out=plane)
-    np.right_shift(plane, unused, out=plane)
-    return True
-
-
-def decode(header: Header, *, as_rgb: bool = False) -> NDArray[Any]:
-    """Decode one file's pixels with pydicom: (Y, X), or (Y, X, 3) where ``as_rgb`` converts YBR.
+    Returns
+    -------
+    (Z, Y, X) ndarray
 
     Raises
     ------
-    InputError
-        Damaged pixels, or pixels that do not fit the header.
-    MissingDependency
-        No decoder for the transfer syntax is installed.
+    InputError, MissingDependency
+        As `read_planes`.
     """
-    syntax = known_uid(header.transfer_syntax)
-    try:
-        with quietly():
-            dataset = pydicom.dcmread(header.path, force=True)
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            dataset.file_meta.TransferSyntaxUID = syntax
-        decoder = get_decoder(syntax)
-        if not decoder.is_available:
-            raise _no_decoder(header, "; or ".join(decoder.missing_dependencies))
-        if syntax == JPEGExtended12Bit and header.bits_stored > 8 and "pylibjpeg" not in decoder.available_plugins:
-            # gdcm and Pillow, which pydicom offers here too, decode 8 bits only.
-            raise _no_decoder(header, "pylibjpeg and pylibjpeg-libjpeg (GPL), for 12 bits")
-        plugin = _FASTEST.get(syntax, "")
-        plugin = plugin if plugin in decoder.available_plugins else ""
-        try:
-            array, _ = decoder.as_array(dataset, index=0, raw=not as_rgb, decoding_plugin=plugin)
-        except PYDICOM_ERRORS:
-            if not plugin:
-                raise
-            array, _ = decoder.as_array(dataset, index=0, raw=not as_rgb)
-    except NotImplementedError as error:
-        raise InputError(
-            "This version does not read this transfer syntax.",
-            where=header.path,
-            got=f"{syntax.name} ({syntax})",
-            fix="ask the sender for an uncompressed, JPEG, JPEG-LS, JPEG 2000 or RLE export",
-        ) from error
-    except PYDICOM_ERRORS as error:
-        raise InputError(
-            "The pixels are damaged, cut short, or not in the stated transfer syntax.",
-            where=header.path,
-            got=f"{type(error).__name__} while decoding {syntax.name}",
-            fix="copy or fetch the file again",
-        ) from error
-    expected = (header.rows, header.columns, *((header.samples,) if header.samples > 1 else ()))
-    if array.shape != expected:
-        raise InputError(
-            "The decoded pixels do not fit the header.", where=header.path, got=array.shape, expected=expected
-        )
-    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
+    stored = common_dtype(headers)
+    if dtype is not None or stored.kind == "f" or not all(rescale.is_whole for rescale in rescales):
+        array, work = _floats(headers, rescales, stored, inverted, max_bytes)
+        findings += read_slices(headers, stored, *work)
+        return array
+    array = allocate(headers, stored, max_bytes)
+    ends = [(0, 0)] * len(headers)
+    # In two's complement, 16-bit memory seen as int16 gives the right sum in the end, and a sum can be undone.
+    shifted = array.view(np.int16) if stored.itemsize == 2 and _only_shifts(rescales) else None
+
+    def finish(n: int, plane: NDArray[Any]) -> None:
+        if inverted:
+            invert(plane, headers[n])
+        ends[n] = int(plane.min()), int(plane.max())
+        if shifted is not None:
+            np.add(shifted[n], _wrapped(rescales[n].intercept, np.int16), out=shifted[n])
+
+    findings += read_slices(headers, stored, array.__getitem__, finish)
+    if shifted is not None:
+        if _fits(_rescaled(ends, rescales), np.int16):
+            return shifted
+        for plane, rescale in zip(shifted, rescales, strict=True):
+            np.subtract(plane, _wrapped(rescale.intercept, np.int16), out=plane)
+    return apply_rescale(array, rescales, ends)
 
 
-def _no_decoder(header: Header, needed: str) -> MissingDependency:
-    return MissingDependency(
-        "No decoder for this transfer syntax is installed.",
-        where=header.path,
-        got=f"{known_uid(header.transfer_syntax).name} ({header.transfer_syntax}), {header.bits_stored} bits",
-        expected=needed,
-        fix="install the packages named, or ask the sender for an uncompressed export",
-    )
+def _floats(
+    headers: Sequence[Header],
+    rescales: Sequence[Rescale],
+    stored: np.dtype[Any],
+    inverted: bool,
+    max_bytes: int | None,
+) -> tuple[NDArray[np.float32], tuple[Callable[[int], NDArray[Any]], Callable[[int, NDArray[Any]], None]]]:
+    """Return the float32 array to fill, and how to fill it from one slice's memory a thread."""
+    array = allocate(headers, np.dtype(np.float32), max_bytes)
+    local = threading.local()
+
+    def memory(_: int) -> NDArray[Any]:
+        if not hasattr(local, "plane"):
+            local.plane = np.empty(array.shape[1:], stored)
+        return cast("NDArray[Any]", local.plane)
+
+    def finish(n: int, plane: NDArray[Any]) -> None:
+        if inverted and stored.kind != "f":
+            invert(plane, headers[n])
+        _to_float(plane, rescales[n], array[n])
+
+    return array, (memory, finish)
+
+
+def _to_float(plane: NDArray[Any], rescale: Rescale, target: NDArray[np.float32]) -> None:
+    """Rescale (Y, X) stored values into float32, rounding once."""
+    if rescale.is_whole and plane.dtype.kind != "f" and plane.dtype.itemsize <= 2:
+        largest = max(abs(int(plane.min())), abs(int(plane.max()))) * abs(rescale.slope)
+        if largest + abs(rescale.intercept) <= _WHOLE_FLOATS:
+            # All numbers on the way are whole and held exactly.
+            if rescale.slope == 1:
+                np.add(plane, np.float32(rescale.intercept), out=target)
+            else:
+                np.multiply(plane, np.float32(rescale.slope), out=target)
+                np.add(target, np.float32(rescale.intercept), out=target)
+            return
+    _exactly(plane, rescale, target)
+
+
+def _exactly(plane: NDArray[Any], rescale: Rescale, target: NDArray[np.float32]) -> None:
+    # In float64, since slope · stored and intercept may cancel; a few rows at a time, which stay in the cache.
+    for start in range(0, len(plane), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        exact = np.multiply(plane[rows], rescale.slope, dtype=np.float64)
+        np.add(exact, rescale.intercept, out=target[rows], casting="same_kind")
 
 
 def invert(planes: NDArray[Any], header: Header) -> None:
@@ -231,8 +208,18 @@ def invert(planes: NDArray[Any], header: Header) -> None:
         np.subtract((1 << header.bits_stored) - 1, planes, out=planes)
 
 
-def apply_rescale(planes: NDArray[Any], rescales: Sequence[Rescale]) -> NDArray[Any]:
+def apply_rescale(
+    planes: NDArray[Any], rescales: Sequence[Rescale], ends: Sequence[tuple[int, int]] | None = None
+) -> NDArray[Any]:
     """Apply every slice's own rescale to (Z, Y, X) stored values.
+
+    Parameters
+    ----------
+    planes : (Z, Y, X) ndarray
+    rescales : sequence of Rescale
+        One a slice.
+    ends : sequence of (int, int), optional
+        Smallest and largest stored value of each slice, where they are known.
 
     Returns
     -------
@@ -240,39 +227,51 @@ def apply_rescale(planes: NDArray[Any], rescales: Sequence[Rescale]) -> NDArray[
         int16 (or the stored type, or int32) where all slopes and intercepts are whole and the values fit,
         computed in the memory of ``planes`` where the width allows it; else float32.
     """
-    ends = [
-        int(value) * rescale.slope + rescale.intercept
-        for plane, rescale in zip(planes, rescales, strict=True)
-        for value in (plane.min(), plane.max())
+    if planes.dtype.kind != "f" and all(rescale.is_whole for rescale in rescales):
+        limits = _rescaled(ends or [(int(plane.min()), int(plane.max())) for plane in planes], rescales)
+        identity = all(rescale == Rescale() for rescale in rescales)
+        if identity and (planes.dtype.itemsize == 1 or max(limits) > _INT16.max):
+            return planes
+        for kind in (np.int16, np.int32):
+            if _fits(limits, kind):
+                dtype = np.dtype(kind)
+                same = planes.dtype.itemsize == dtype.itemsize
+                planes = planes.view(dtype) if same else planes.astype(dtype)
+                if not identity:
+                    _integer_rescale(planes, rescales)
+                return planes
+    out = np.empty(planes.shape, np.float32)
+    for target, plane, rescale in zip(out, planes, rescales, strict=True):
+        _exactly(plane, rescale, target)
+    return out
+
+
+def _only_shifts(rescales: Sequence[Rescale]) -> bool:
+    return all(rescale.slope == 1 for rescale in rescales) and any(rescale.intercept != 0 for rescale in rescales)
+
+
+def _rescaled(ends: Sequence[tuple[int, int]], rescales: Sequence[Rescale]) -> list[float]:
+    return [
+        value * rescale.slope + rescale.intercept
+        for both, rescale in zip(ends, rescales, strict=True)
+        for value in both
     ]
-    identity = all(rescale == Rescale() for rescale in rescales)
-    if identity and (planes.dtype.itemsize == 1 or max(ends) > _INT16.max):
-        return planes
-    fitting = [kind for kind in (np.int16, np.int32) if _fits(ends, kind)]
-    if not fitting or not all(rescale.is_whole for rescale in rescales):
-        out = np.empty(planes.shape, np.float32)
-        # One plane at a time in float64: slope · stored and intercept may cancel.
-        exact = np.empty(planes.shape[1:], np.float64)
-        for target, plane, rescale in zip(out, planes, rescales, strict=True):
-            np.multiply(plane, rescale.slope, out=exact)
-            np.add(exact, rescale.intercept, out=target, casting="same_kind")
-        return out
-    dtype = np.dtype(fitting[0])
-    planes = planes.view(dtype) if planes.dtype.itemsize == dtype.itemsize else planes.astype(dtype)
-    if not identity:
-        _integer_rescale(planes, rescales)
-    return planes
 
 
 def _fits(ends: Sequence[float], kind: type[np.signedinteger[Any]]) -> bool:
     return bool(np.iinfo(kind).min <= min(ends) and max(ends) <= np.iinfo(kind).max)
 
 
+def _wrapped(value: float, kind: type[np.signedinteger[Any]]) -> np.signedinteger[Any]:
+    """Return a whole number modulo the width of a signed type."""
+    width = np.iinfo(kind).bits
+    return kind((int(value) + (1 << (width - 1))) % (1 << width) - (1 << (width - 1)))
+
+
 def _integer_rescale(planes: NDArray[Any], rescales: Sequence[Rescale]) -> None:
     # Two's complement arithmetic wraps, so that uint16 memory seen as int16 gives the right sum in the end.
-    width = 8 * planes.dtype.itemsize
     for plane, rescale in zip(planes, rescales, strict=True):
-        for value, operation in ((int(rescale.slope), np.multiply), (int(rescale.intercept), np.add)):
-            wrapped = (value + (1 << (width - 1))) % (1 << width) - (1 << (width - 1))
-            if (operation, wrapped) not in ((np.multiply, 1), (np.add, 0)):
-                operation(plane, planes.dtype.type(wrapped), out=plane)
+        for value, operation in ((rescale.slope, np.multiply), (rescale.intercept, np.add)):
+            wrapped = _wrapped(value, planes.dtype.type)
+            if (operation, int(wrapped)) not in ((np.multiply, 1), (np.add, 0)):
+                operation(plane, wrapped, out=plane)

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
-from pydicom.tag import BaseTag
+from numpy.typing import NDArray
 
 from medimg.errors import InputError
+from medimg.io import dicom_refusals as refusals
 from medimg.io import dicom_tags as tags
-from medimg.io.dicom_geometry import Arrangement, arrange
-from medimg.io.dicom_headers import ENHANCED, Header
+from medimg.io.dicom_aside import Aside, aside_of
+from medimg.io.dicom_complete import completeness
+from medimg.io.dicom_frames import frames_of
+from medimg.io.dicom_geometry import Arrangement, arrange_parts
+from medimg.io.dicom_headers import Header
+from medimg.io.dicom_split import Part, separate
+from medimg.io.dicom_traits import in_order
 from medimg.io.findings import Finding
+from medimg.io.policy import STRICT, ReadPolicy
 
 # Orientations nearer than this (largest difference of a cosine) and pixel spacings nearer than this part
 # belong to one stack.
 _SAME_ORIENTATION, _SAME_SPACING = 1e-3, 1e-3
 _NEEDS_GEOMETRY = ("CT", "MR", "PT")
-
-
-def _texts(*wanted: BaseTag) -> Callable[[Header], Hashable]:
-    return lambda header: tuple("\\".join(tags.texts(header.elements, tag)) for tag in wanted)
-
-
-# What can set slices at one position apart, in the order in which a split is tried.
-_DISCRIMINATORS: tuple[tuple[str, Callable[[Header], Hashable]], ...] = (
-    ("image type", _texts(tags.IMAGE_TYPE)),
-    ("echo", _texts(tags.ECHO_NUMBERS, tags.ECHO_TIME)),
-    ("temporal position", _texts(tags.TEMPORAL_POSITION)),
-    ("acquisition number", _texts(tags.ACQUISITION_NUMBER)),
-    ("b-value", lambda header: tags.number(header.elements, tags.B_VALUE)),
-    ("trigger time", _texts(tags.TRIGGER_TIME)),
-    ("kernel", _texts(tags.KERNEL)),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,12 +42,21 @@ class Stack:
         What set this stack apart from others of the same series.
     problem : InputError or None
         Why it cannot be read.
+    values : dict
+        What it is where others differ: ``echo_time_ms``, ``b_value``, ``temporal_position``, ``image_type``, …
+    aside : str
+        Why the automatic choice passes it over where a scan is beside it ('' for a scan).
+    findings : tuple of Finding
+        How it was set apart, and what its series may lack.
     """
 
     headers: tuple[Header, ...]
     arrangement: Arrangement | None = None
     split_by: tuple[str, ...] = ()
     problem: InputError | None = None
+    values: dict[str, Any] = field(default_factory=dict)
+    aside: Aside = ""
+    findings: tuple[Finding, ...] = ()
 
     @property
     def series_uid(self) -> str:
@@ -65,6 +66,8 @@ class Stack:
     @property
     def shape(self) -> tuple[int, ...]:
         """(Z, Y, X) of a volume; (H, W) of a picture."""
+        if self.arrangement is not None:
+            return self.arrangement.shape_zyx
         first = self.headers[0]
         plane = (first.rows, first.columns)
         return (len(self.headers), *plane) if self.is_volume else plane
@@ -75,130 +78,128 @@ class Stack:
         return self.headers[0].has_geometry or len(self.headers) > 1
 
 
-def stacks(headers: Iterable[Header]) -> list[Stack]:
+def stacks(headers: Iterable[Header], policy: ReadPolicy = STRICT) -> list[Stack]:
     """Group image headers into stacks, in an order that does not depend on file names.
 
-    Grouped by series, size and orientation first; a group whose slices do not lie evenly is split by image
-    type, echo, temporal position, acquisition number, b-value, trigger time or kernel where that makes every
-    part even.
+    Frames that lie in the patient are slices like any other; a file of other frames (cine, video) is a stack alone.
+
+    Grouped by series, size, orientation and whether they are set aside first; then `separate` divides a group by
+    echo, time, b-value and the like. What holes, doubles, uneven gaps or tilt remain, ``policy`` decides about.
+
+    Returns
+    -------
+    list of Stack
+        Those that the automatic choice passes over come last; within a series by time, echo, b-value.
     """
     found: list[Stack] = []
-    for group in _groups(headers):
+    frames: list[Header] = []
+    for header in headers:
+        try:
+            frames += frames_of(header)
+        except InputError as problem:
+            found.append(Stack((header,), problem=problem))
+    lacking = completeness(frames)
+    for group in _groups(frames):
         first = group[0]
-        if (problem := _unsupported(first)) is not None:
-            found.append(Stack(tuple(group), problem=problem))
+        if "MOSAIC" in {word.upper() for word in first.image_type}:
+            found.append(Stack(tuple(group), problem=refusals.mosaic(first)))
         elif first.has_geometry:
-            found += _separate(group, _DISCRIMINATORS, ())
+            found += [stack for part in separate(group) for stack in _mended(part, policy)]
         else:
             found += _without_geometry(group)
-    return sorted(found, key=_listing_order)
+    marked = [
+        replace(
+            stack,
+            aside=aside_of(stack.headers[0]),
+            findings=(*stack.findings, *(lacking.get(stack.series_uid, ()) if stack.is_volume else ())),
+        )
+        for stack in found
+    ]
+    return sorted(marked, key=_listing_order)
 
 
-def _listing_order(stack: Stack) -> tuple[float, str, float, str]:
+def _listing_order(stack: Stack) -> tuple[Any, ...]:
     first = stack.headers[0]
     series = tags.number(first.elements, tags.SERIES_NUMBER)
     lowest = min(tags.number(h.elements, tags.INSTANCE_NUMBER) or 0.0 for h in stack.headers)
-    return (float("inf") if series is None else series, first.series_uid, lowest, first.instance_uid)
+    place = (float("inf") if series is None else series, first.series_uid)
+    return (bool(stack.aside), *place, in_order(stack.values), lowest, first.instance_uid)
+
+
+def _mended(part: Part, policy: ReadPolicy) -> list[Stack]:
+    """Make stacks of what belongs together, as the policy says."""
+    one = Stack(part.headers, None, part.split_by, None, part.values, findings=part.findings)
+    if part.arrangement is not None:
+        return [replace(one, headers=part.arrangement.headers, arrangement=part.arrangement)]
+    try:
+        arranged = arrange_parts(part.headers, policy)
+    except InputError as problem:
+        return [replace(one, problem=problem)]
+    if len(arranged) == 1:
+        return [replace(one, headers=arranged[0].headers, arrangement=arranged[0])]
+    return [
+        replace(
+            one,
+            headers=piece.headers,
+            arrangement=piece,
+            split_by=(*part.split_by, "gap"),
+            values={**part.values, "piece": n},
+        )
+        for n, piece in enumerate(arranged)
+    ]
 
 
 def _groups(headers: Iterable[Header]) -> list[list[Header]]:
+    """Group by what one stack has in common; nearly equal orientations and pixel spacings are one."""
     groups: dict[Hashable, list[list[Header]]] = {}
+    planes: dict[Hashable, _Planes] = {}
     for header in headers:
-        key = (header.series_uid, header.rows, header.columns, header.samples, header.frames > 1, header.sop_class)
-        for group in groups.setdefault((*key, header.has_geometry), []):
-            if _same_plane(group[0], header):
-                group.append(header)
-                break
-        else:
-            groups[(*key, header.has_geometry)].append([header])
+        key = (
+            *(_series_of(header), header.modality, header.sop_class, header.rows, header.columns, header.samples),
+            *(header.photometric, header.frames > 1, header.has_geometry, aside_of(header)),
+        )
+        place = planes.setdefault(key, _Planes()).place(header) if header.has_geometry else 0
+        found = groups.setdefault(key, [])
+        if place == len(found):
+            found.append([])
+        found[place].append(header)
     return [group for same_key in groups.values() for group in same_key]
 
 
-def _same_plane(a: Header, b: Header) -> bool:
-    if not a.has_geometry:
-        return True
-    turned = np.abs(np.subtract(a.orientation or 0, b.orientation or 0)).max()
-    spacing = np.asarray([a.pixel_spacing, b.pixel_spacing], dtype=np.float64)
-    return bool(turned <= _SAME_ORIENTATION and np.ptp(spacing, axis=0).max() <= _SAME_SPACING * np.abs(spacing).max())
+def _series_of(header: Header) -> Hashable:
+    """Return the series, or what stands for it where a file names none: its study, series number and folder."""
+    if header.series_uid:
+        return header.series_uid
+    stated = tags.text(header.elements, tags.STUDY_UID), tags.text(header.elements, tags.SERIES_NUMBER)
+    return (*stated, header.path.parent)
 
 
-def _separate(
-    headers: Sequence[Header],
-    discriminators: Sequence[tuple[str, Callable[[Header], Hashable]]],
-    split_by: tuple[str, ...],
-) -> list[Stack]:
-    try:
-        arrangement = arrange(headers)
-    except InputError as error:
-        problem = error
-    else:
-        return [Stack(arrangement.headers, arrangement, split_by)]
-    for n, (name, value) in enumerate(discriminators):
-        parts: dict[Hashable, list[Header]] = {}
-        for header in headers:
-            parts.setdefault(value(header), []).append(header)
-        if len(parts) > 1 and min(len(part) for part in parts.values()) > 1:
-            tried = [
-                stack
-                for part in parts.values()
-                for stack in _separate(part, discriminators[n + 1 :], (*split_by, name))
-            ]
-            if all(stack.problem is None for stack in tried):
-                return tried
-    return [Stack(tuple(headers), problem=problem, split_by=split_by)]
+class _Planes:
+    """Numbers orientations with pixel spacings, nearly equal ones the same; quick where they are equal."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, int] = {}
+        self._firsts = np.empty((0, 8))
+
+    def place(self, header: Header) -> int:
+        """Return the number of the header's plane, a new one where none is near."""
+        key = (header.orientation, header.pixel_spacing)
+        if key not in self._known:
+            self._known[key] = self._nearest(np.asarray([*(key[0] or ()), *(key[1] or ())]))
+        return self._known[key]
+
+    def _nearest(self, plane: NDArray[np.float64]) -> int:
+        turned = np.abs(self._firsts[:, :6] - plane[:6]).max(axis=1)
+        scaled = np.abs(self._firsts[:, 6:] - plane[6:]).max(axis=1)
+        near = (turned <= _SAME_ORIENTATION) & (scaled <= _SAME_SPACING * np.abs(plane[6:]).max())
+        if near.any():
+            return int(np.flatnonzero(near)[0])
+        self._firsts = np.vstack([self._firsts, plane])
+        return len(self._firsts) - 1
 
 
 def _without_geometry(group: list[Header]) -> list[Stack]:
     first = group[0]
     if first.modality not in _NEEDS_GEOMETRY or first.samples > 1:
         return [Stack((header,)) for header in group]
-    lacking = [
-        f"{name} {tags.show(tag)}"
-        for name, tag, value in (
-            ("ImagePositionPatient", tags.POSITION, first.position),
-            ("ImageOrientationPatient", tags.ORIENTATION, first.orientation),
-            ("PixelSpacing", tags.PIXEL_SPACING, first.pixel_spacing),
-        )
-        if value is None
-    ]
-    problem = InputError(
-        f"A {first.modality} image does not say where it lies in the patient.",
-        where=first.path,
-        got=f"{', '.join(lacking)} absent or malformed"
-        if lacking
-        else f"PhotometricInterpretation (0028,0004) = {first.photometric or 'absent'}",
-        expected="position, orientation and pixel spacing of a grey image",
-        fix="export the original series from the scanner or PACS; screenshots and old exports lack these tags",
-    )
-    return [Stack(tuple(group), problem=problem)]
-
-
-def _unsupported(header: Header) -> InputError | None:
-    """Return why images of this kind cannot be read yet, or None."""
-    what = None
-    if header.sop_class in ENHANCED:
-        what = f"{ENHANCED[header.sop_class]} objects"
-    elif header.frames > 1:
-        what = f"multi-frame objects ({header.frames} frames)"
-    elif tags.has(header.elements, tags.MODALITY_LUT):
-        what = "images with a ModalityLUTSequence (0028,3000)"
-    if what is None:
-        return None
-    return InputError(
-        f"This version does not read {what}.",
-        where=header.path,
-        got=header.kind,
-        expected="single-frame images",
-        fix="export the series as single-frame DICOM, or convert it to NIfTI with dcm2niix",
-    )
-
-
-def without_localizers(headers: Sequence[Header]) -> tuple[list[Header], list[Finding]]:
-    """Leave localizers out where anything else is there, with a finding."""
-    kept = [header for header in headers if not header.is_localizer]
-    if len(kept) == len(headers) or not kept:
-        return list(headers), []
-    left_out = [header for header in headers if header.is_localizer]
-    text = f"{len(left_out)} localizer image(s) were left out."
-    file, tag = str(left_out[0].path), tags.show(tags.IMAGE_TYPE)
-    return kept, [Finding("LOCALIZER_EXCLUDED", "info", text, file=file, tag=tag, value=str(len(left_out)))]
+    return [Stack(tuple(group), problem=refusals.without_place(first))]

@@ -13,83 +13,98 @@ from typing import Any
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.tag import BaseTag
 
-MEDIA_SOP_CLASS = BaseTag(0x00020002)
-TRANSFER_SYNTAX = BaseTag(0x00020010)
-SOP_CLASS = BaseTag(0x00080016)
-SOP_INSTANCE = BaseTag(0x00080018)
-STUDY_UID = BaseTag(0x0020000D)
-SERIES_UID = BaseTag(0x0020000E)
-FRAME_OF_REFERENCE = BaseTag(0x00200052)
-IMAGE_TYPE = BaseTag(0x00080008)
-MODALITY = BaseTag(0x00080060)
-SERIES_NUMBER = BaseTag(0x00200011)
-ACQUISITION_NUMBER = BaseTag(0x00200012)
-INSTANCE_NUMBER = BaseTag(0x00200013)
-TEMPORAL_POSITION = BaseTag(0x00200100)
-TRIGGER_TIME = BaseTag(0x00181060)
-ECHO_TIME = BaseTag(0x00180081)
-ECHO_NUMBERS = BaseTag(0x00180086)
-B_VALUE = BaseTag(0x00189087)
-KERNEL = BaseTag(0x00181210)
-SLICE_THICKNESS = BaseTag(0x00180050)
-SPACING_BETWEEN = BaseTag(0x00180088)
-POSITION = BaseTag(0x00200032)
-ORIENTATION = BaseTag(0x00200037)
-SAMPLES = BaseTag(0x00280002)
-PHOTOMETRIC = BaseTag(0x00280004)
-FRAMES = BaseTag(0x00280008)
-ROWS = BaseTag(0x00280010)
-COLUMNS = BaseTag(0x00280011)
-PIXEL_SPACING = BaseTag(0x00280030)
-BITS_ALLOCATED = BaseTag(0x00280100)
-BITS_STORED = BaseTag(0x00280101)
-HIGH_BIT = BaseTag(0x00280102)
-SIGNED = BaseTag(0x00280103)
-PADDING = BaseTag(0x00280120)
-INTERCEPT = BaseTag(0x00281052)
-SLOPE = BaseTag(0x00281053)
-RESCALE_TYPE = BaseTag(0x00281054)
-LOSSY = BaseTag(0x00282110)
-MODALITY_LUT = BaseTag(0x00283000)
-UNITS = BaseTag(0x00541001)
-PIXEL_DATA = BaseTag(0x7FE00010)
+MEDIA_SOP_CLASS = 0x00020002
+TRANSFER_SYNTAX = 0x00020010
+CHARACTER_SET = 0x00080005
+SOP_CLASS = 0x00080016
+SOP_INSTANCE = 0x00080018
+STUDY_UID = 0x0020000D
+SERIES_UID = 0x0020000E
+FRAME_OF_REFERENCE = 0x00200052
+IMAGE_TYPE = 0x00080008
+MODALITY = 0x00080060
+SERIES_NUMBER = 0x00200011
+ACQUISITION_NUMBER = 0x00200012
+INSTANCE_NUMBER = 0x00200013
+TEMPORAL_POSITION = 0x00200100
+TRIGGER_TIME = 0x00181060
+ECHO_TIME = 0x00180081
+ECHO_NUMBERS = 0x00180086
+B_VALUE = 0x00189087
+GRADIENT = 0x00189089
+ACQUISITION_TIME = 0x00080032
+CONTENT_TIME = 0x00080033
+IMAGES_IN_ACQUISITION = 0x00201002
+STACK_ID = 0x00209056
+DIMENSIONS = 0x00209157
+# Private blocks, each element with the element that names its creator.
+SIEMENS_CREATOR, SIEMENS_B_VALUE = 0x00190010, 0x0019100C
+GE_CREATOR, GE_B_VALUE = 0x00430010, 0x00431039
+KERNEL = 0x00181210
+SLICE_THICKNESS = 0x00180050
+SPACING_BETWEEN = 0x00180088
+POSITION = 0x00200032
+ORIENTATION = 0x00200037
+SAMPLES = 0x00280002
+PHOTOMETRIC = 0x00280004
+FRAMES = 0x00280008
+ROWS = 0x00280010
+COLUMNS = 0x00280011
+PIXEL_SPACING = 0x00280030
+BITS_ALLOCATED = 0x00280100
+BITS_STORED = 0x00280101
+HIGH_BIT = 0x00280102
+SIGNED = 0x00280103
+PADDING = 0x00280120
+PADDING_LIMIT = 0x00280121
+PLANAR = 0x00280006
+INTERCEPT = 0x00281052
+SLOPE = 0x00281053
+RESCALE_TYPE = 0x00281054
+LOSSY = 0x00282110
+MODALITY_LUT = 0x00283000
+UNITS = 0x00541001
+PIXEL_DATA = 0x7FE00010
 
 # Technical attributes that are kept with an image. None of them says who the patient is.
 ACQUISITION = {
-    "manufacturer": BaseTag(0x00080070),
-    "model": BaseTag(0x00081090),
-    "software": BaseTag(0x00181020),
-    "body_part": BaseTag(0x00180015),
-    "kvp": BaseTag(0x00180060),
+    "manufacturer": 0x00080070,
+    "model": 0x00081090,
+    "software": 0x00181020,
+    "body_part": 0x00180015,
+    "kvp": 0x00180060,
     "kernel": KERNEL,
     "slice_thickness_mm": SLICE_THICKNESS,
-    "field_strength_t": BaseTag(0x00180087),
-    "scanning_sequence": BaseTag(0x00180020),
-    "sequence_variant": BaseTag(0x00180021),
-    "mr_acquisition_type": BaseTag(0x00180023),
-    "repetition_time_ms": BaseTag(0x00180080),
+    "field_strength_t": 0x00180087,
+    "scanning_sequence": 0x00180020,
+    "sequence_variant": 0x00180021,
+    "mr_acquisition_type": 0x00180023,
+    "repetition_time_ms": 0x00180080,
     "echo_time_ms": ECHO_TIME,
-    "inversion_time_ms": BaseTag(0x00180082),
-    "flip_angle_deg": BaseTag(0x00181314),
-    "gantry_tilt_deg": BaseTag(0x00181120),
-    "patient_position": BaseTag(0x00185100),
+    "inversion_time_ms": 0x00180082,
+    "flip_angle_deg": 0x00181314,
+    "gantry_tilt_deg": 0x00181120,
+    "patient_position": 0x00185100,
     "image_type": IMAGE_TYPE,
     "units": UNITS,
     "lossy_compression": LOSSY,
+    "window_centre": 0x00281050,
+    "window_width": 0x00281051,
 }
 _HEADER = (
-    *(SOP_CLASS, SOP_INSTANCE, STUDY_UID, SERIES_UID, FRAME_OF_REFERENCE, MODALITY, SERIES_NUMBER),
+    *(CHARACTER_SET, SOP_CLASS, SOP_INSTANCE, STUDY_UID, SERIES_UID, FRAME_OF_REFERENCE, MODALITY, SERIES_NUMBER),
     *(ACQUISITION_NUMBER, INSTANCE_NUMBER, TEMPORAL_POSITION, TRIGGER_TIME, ECHO_NUMBERS, B_VALUE),
     *(SPACING_BETWEEN, POSITION, ORIENTATION, SAMPLES, PHOTOMETRIC, FRAMES, ROWS, COLUMNS, PIXEL_SPACING),
     *(BITS_ALLOCATED, BITS_STORED, HIGH_BIT, SIGNED, PADDING, INTERCEPT, SLOPE, RESCALE_TYPE, MODALITY_LUT),
+    *(PADDING_LIMIT, PLANAR, GRADIENT, ACQUISITION_TIME, CONTENT_TIME, IMAGES_IN_ACQUISITION, STACK_ID, DIMENSIONS),
+    *(SIEMENS_CREATOR, SIEMENS_B_VALUE, GE_CREATOR, GE_B_VALUE),
 )
 # Binary where the file states no VR.
-_BINARY = {B_VALUE: "FD"}
+_BINARY = {B_VALUE: "FD", GRADIENT: "FD"}
 _ABSENT = ("", b"")
 _SHORTS = {"US": "<H", "SS": "<h"}
-WANTED: list[BaseTag] = sorted({*_HEADER, *ACQUISITION.values()})
+WANTED: list[int] = sorted({*_HEADER, *ACQUISITION.values()})
 
 
 def show(tag: int) -> str:
@@ -121,7 +136,7 @@ class Elements:
         """Take the elements of a pydicom data set; of sequences, only that they are there."""
         raw = {}
         for tag in dataset.keys() if wanted is None else wanted:
-            element = dataset.get_item(tag)
+            element = dataset.get_item(tag, keep_deferred=True)
             if element is not None:
                 vr = str(element.VR or "")
                 raw[int(tag)] = (vr, _packed(element.value, vr))
@@ -159,45 +174,47 @@ def _bytes(value: Any) -> bytes:
     return joined.encode("latin-1", "replace")
 
 
-def texts(elements: Elements, tag: BaseTag) -> list[str]:
+def texts(elements: Elements, tag: int) -> list[str]:
     """Return the values of a text element (CS, DS, IS, UI, LO, …), empty where it is absent or empty."""
     _, value = elements.raw.get(tag, _ABSENT)
     text = value.decode("latin-1").strip(" \x00\t\r\n")
-    return [part.strip(" \x00") for part in text.split("\\")] if text else []
+    if "\\" in text:
+        return [part.strip(" \x00") for part in text.split("\\")]
+    return [text] if text else []
 
 
-def text(elements: Elements, tag: BaseTag) -> str:
+def text(elements: Elements, tag: int) -> str:
     """Return the first value of a text element, '' where there is none."""
     found = texts(elements, tag)
     return found[0] if found else ""
 
 
-def floats(elements: Elements, tag: BaseTag) -> list[float] | None:
+def floats(elements: Elements, tag: int) -> list[float] | None:
     """Return the numbers of a DS, IS or FD element; None where it is absent, empty or not numeric."""
     stated, value = elements.raw.get(tag, _ABSENT)
     if (stated or _BINARY.get(tag)) == "FD" and len(value) % 8 == 0:
         return list(struct.unpack(f"{_order(elements)}{len(value) // 8}d", value)) or None
     try:
-        return [float(part) for part in texts(elements, tag)] or None
+        return list(map(float, texts(elements, tag))) or None
     except ValueError:
         return None
 
 
-def number(elements: Elements, tag: BaseTag) -> float | None:
+def number(elements: Elements, tag: int) -> float | None:
     """Return the first number of a DS, IS or FD element, or None."""
     found = floats(elements, tag)
     return found[0] if found else None
 
 
-def short(elements: Elements, tag: BaseTag, *, signed: bool = False) -> int | None:
+def short(elements: Elements, tag: int, *, signed: bool = False) -> int | None:
     """Return the first value of a US or SS element, or None where it is absent or empty."""
     _, value = elements.raw.get(tag, _ABSENT)
     if len(value) < 2:
         return None
-    return int(struct.unpack(_order(elements) + ("h" if signed else "H"), value[:2])[0])
+    return int.from_bytes(value[:2], "little" if elements.little else "big", signed=signed)
 
 
-def has(elements: Elements, tag: BaseTag) -> bool:
+def has(elements: Elements, tag: int) -> bool:
     """Tell whether an element is there, empty or not."""
     return tag in elements.raw
 

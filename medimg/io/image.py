@@ -1,10 +1,11 @@
-"""The two things that reading a scan can yield: a Volume or a Picture.
+"""What reading a scan can yield: a Volume, a Picture or a Video.
 
-Legend: C channels, Z slices (index 0), Y rows, X columns; H, W as Y, X of a picture.
+Legend: C channels, Z slices (index 0), Y rows, X columns; H, W as Y, X of a picture; N frames of a video.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +22,10 @@ Unit = Literal["HU", "arbitrary", "SUV", "label"]
 class Source:
     """Where an image came from. UIDs are kept for provenance, never patient attributes.
 
-    ``acquisition`` holds technical attributes only (manufacturer, model, kvp, sequence, …).
+    ``acquisition`` holds technical attributes only (manufacturer, model, kvp, sequence, …). ``channels`` holds, for
+    each channel of an array (C, Z, Y, X) that was stacked from several, what sets it apart (``echo_time_ms``, …).
+    ``paths`` and ``instance_uids`` name every file once. ``frames`` holds, for each slice of a volume that came out
+    of one multi-frame file, its frame there (from 0); it is empty where every file held one slice.
     """
 
     paths: tuple[Path, ...] = ()
@@ -31,6 +35,8 @@ class Source:
     study_uid: str | None = None
     instance_uids: tuple[str, ...] = ()
     acquisition: dict[str, Any] = field(default_factory=dict)
+    channels: tuple[dict[str, Any], ...] = ()
+    frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,3 +101,60 @@ class Picture:
     field_of_view: NDArray[np.bool_] | None = None
     source: Source = field(default_factory=Source)
     findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Video:
+    """A sequence of pictures, decoded on demand: endoscopy, ultrasound and angiography loops.
+
+    ``len(video)`` is the number of frames, ``video[n]`` one of them, and iterating decodes them in order, which is
+    much faster than asking for one after another.
+
+    Attributes
+    ----------
+    size : (int, int)
+        Rows and columns (H, W) of every frame.
+    n_frames : int
+        Frames in the file.
+    frame_times_ms : (N,) ndarray of float64 or None
+        When each frame begins, in milliseconds after the first; None where the file does not say.
+    spacing_mm : (float, float) or None
+        Row and column spacing where the file states one.
+    """
+
+    size: tuple[int, int]
+    n_frames: int
+    frame_times_ms: NDArray[np.float64] | None
+    frames_from: Callable[[int], Iterator[NDArray[Any]]] = field(repr=False)
+    spacing_mm: tuple[float, float] | None = None
+    colour_space: str = "sRGB"
+    source: Source = field(default_factory=Source)
+    findings: tuple[Finding, ...] = ()
+
+    def __len__(self) -> int:
+        return self.n_frames
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        return self.frames_from(0)
+
+    def __getitem__(self, index: int) -> NDArray[Any]:
+        """Return frame ``index`` as (H, W, 3) uint8 or uint16; negative ones count from the end.
+
+        Raises
+        ------
+        IndexError
+            There is no such frame.
+        InputError
+            The frame is damaged.
+        """
+        place = index + self.n_frames if index < 0 else index
+        if not 0 <= place < self.n_frames:
+            raise IndexError(f"frame {index} of {self.n_frames}")
+        return next(self.frames_from(place))
+
+    def picture(self, index: int) -> Picture:
+        """Return frame ``index`` as a Picture of its own; raises as indexing does."""
+        return Picture(self[index], self.spacing_mm, self.colour_space, None, self.source, self.findings)
+
+
+Image = Volume | Picture | Video

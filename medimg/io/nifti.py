@@ -1,7 +1,7 @@
 """Read NIfTI-1 and NIfTI-2: single files and pairs, compressed or not.
 
 Legend: i j k NIfTI axes (x, y, z), fastest first on disk, so the bytes as they lie are a C-ordered
-(..., Z, Y, X) array; C channels from the fourth or fifth NIfTI dimension.
+(..., Z, Y, X) array; C channels from colour samples and from the fourth and further NIfTI dimensions.
 """
 
 from __future__ import annotations
@@ -9,63 +9,80 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from medimg import geometry
 from medimg.errors import InputError
 from medimg.io.findings import Finding
 from medimg.io.image import Source, Volume
-from medimg.io.memory import check_allocation
-from medimg.io.nifti_affine import read_affine
-from medimg.io.nifti_stream import open_stream, read_exactly
-from medimg.io.sniff import Content, nifti_version, paired_header, sniff, wrong_extension
-
-_HEADERS = {
-    (1, False): nib.Nifti1Header,
-    (1, True): nib.nifti1.Nifti1PairHeader,
-    (2, False): nib.Nifti2Header,
-    (2, True): nib.nifti2.Nifti2PairHeader,
-}
+from medimg.io.nifti_affine import Prefer, read_affine
+from medimg.io.nifti_header import NiftiHeader, read_nifti_header
+from medimg.io.nifti_voxels import read_voxels, wanted_dtype
+from medimg.io.sniff import Content, paired_header, sniff, wrong_extension
 
 
-def read_nifti(path: Path) -> Volume:
+def read_nifti(
+    path: Path,
+    *,
+    dtype: DTypeLike | None = None,
+    prefer: Prefer = "sform",
+    flatten: bool = False,
+    max_bytes: int | None = None,
+) -> Volume:
     """Read one NIfTI file as a Volume in its axis order on disk.
 
     Parameters
     ----------
     path : Path
         ``.nii``, ``.nii.gz``, or either half of an ``.hdr``/``.img`` pair.
+    dtype : float32 or float64, optional
+        What the values are wanted as; faster than to convert afterwards, since nothing is stored twice. None keeps
+        the stored type: float32 (float64 for 32-bit integers) where ``scl_slope`` or ``scl_inter`` are not whole.
+    prefer : {'sform', 'qform', 'error'}
+        Which of two different statements about geometry to believe; 'error' refuses such a file.
+    flatten : bool
+        Whether several dimensions beyond the third (time and vector components) are laid one after the other as
+        channels, the vector component slowest; without it such a file is refused.
+    max_bytes : int, optional
+        Largest array that may be allocated.
 
     Returns
     -------
     Volume
-        ``array`` (Z, Y, X), or (C, Z, Y, X) with a finding where the file has a fourth (or fifth) dimension
-        longer than 1; dtype as stored, float32 (float64 for 32-bit integers) where ``scl_slope`` or
-        ``scl_inter`` are not whole; ``affine`` zyx to LPS mm; ``unit`` 'arbitrary': NIfTI states none.
+        ``array`` (Z, Y, X), or (C, Z, Y, X) with a finding where the file has colour voxels or a fourth (or fifth)
+        dimension longer than 1; ``affine`` zyx to LPS mm; ``unit`` 'arbitrary': NIfTI states none. Seconds between
+        time points are ``source.acquisition['time_step_s']``.
 
     Raises
     ------
     InputError
-        Not NIfTI, damaged, cut short, complex or colour voxels, no usable geometry, larger than the memory.
+        Not NIfTI, damaged, cut short, complex voxels, no usable geometry, larger than the memory or the limit.
     """
+    wanted = wanted_dtype(dtype)
     header_path, data_path = _files(path)
     findings: list[Finding] = []
     content = sniff(header_path)
     if content.kind != "nifti":
         raise InputError("Not a NIfTI file.", where=header_path, got=content.name, expected="NIfTI-1 or NIfTI-2")
     findings += _extension_findings(header_path, content)
-    header = _header(header_path)
-    shape, dtype = _shape(header, header_path), _dtype(header, header_path)
-    affine = read_affine(header, header_path, findings)
-    stored = _voxels(header, header_path, data_path, shape, dtype)
-    array = _channels(_scaled(stored, header, findings, str(path)), str(path), findings)
-    findings += _not_finite(array, str(path))
+    header = read_nifti_header(header_path, findings, single=header_path == data_path)
+    _check_dimensions(header, flatten, header_path)
+    affine = read_affine(header.raw, header_path, findings, prefer=prefer)
+    voxels, surplus = read_voxels(header, data_path, wanted, max_bytes=max_bytes)
+    if surplus:
+        text = "The file holds more bytes than its header says; they were left alone."
+        findings.append(Finding("TRAILING_BYTES", "warning", text, file=str(data_path), value=str(surplus)))
+    array = _channels(voxels, header, str(path), findings)
+    findings += _not_finite(array, header, str(path))
     return Volume(
         array=array,
         affine=geometry.from_ras_ijk(affine),
-        source=Source(paths=(path,), format="NIfTI"),
+        source=Source(
+            paths=(path,),
+            format="NIfTI",
+            acquisition={} if header.time_step_s is None else {"time_step_s": header.time_step_s},
+        ),
         findings=tuple(findings),
     )
 
@@ -97,111 +114,43 @@ def _extension_findings(path: Path, content: Content) -> list[Finding]:
     return [Finding("WRONG_EXTENSION", "warning", text, file=str(path), assumed="the content")]
 
 
-def _header(path: Path) -> Any:
-    with open_stream(path) as stream:
-        block = stream.read(540)
-    version = nifti_version(block)
-    single = block[344:346] == b"n+" if version == 1 else block[4:6] == b"n+"
-    size = 348 if version == 1 else 540
-    if len(block) < size:
-        raise InputError("The NIfTI header is cut short.", where=path, got=f"{len(block)} bytes", expected=size)
-    try:
-        return _HEADERS[version, not single](block[:size], check=False)
-    except (nib.spatialimages.HeaderDataError, ValueError) as error:
-        raise InputError("The NIfTI header is damaged.", where=path, got=str(error)) from error
-
-
-def _shape(header: Any, path: Path) -> tuple[int, ...]:
-    """Return the shape in array order (..., Z, Y, X), with one leading axis at most."""
-    n_dim = int(header["dim"][0])
-    sides = tuple(int(side) for side in header["dim"][1 : n_dim + 1]) if 1 <= n_dim <= 7 else ()
-    if not sides or min(sides) < 1:
-        raise InputError(
-            "The NIfTI header states no usable size.",
-            where=path,
-            got=f"dim = {[int(side) for side in header['dim']]}",
-            expected="1 to 7 dimensions, every side at least 1",
-        )
-    spatial, extra = (*sides, 1, 1)[:3], sides[3:]
-    leading = [side for side in extra if side > 1]
-    if len(leading) > 1:
+def _check_dimensions(header: NiftiHeader, flatten: bool, path: Path) -> None:
+    leading = len(header.shape) - 3 + (header.samples > 1)
+    if leading > 1 and not flatten:
         raise InputError(
             "The NIfTI file has more than one non-spatial dimension.",
             where=path,
-            got=f"dim = {sides}",
+            got=f"dim = {[int(side) for side in header.raw['dim'][1 : int(header.raw['dim'][0]) + 1]]}"
+            + (f" of {header.samples} colours" if header.samples > 1 else ""),
             expected="(x, y, z) or (x, y, z, channels)",
-            fix="split it, e.g. one file per time point",
+            fix="pass flatten=True to read them as channels one after the other, or save one file a time point",
         )
-    return (*leading, *spatial[::-1])
 
 
-def _dtype(header: Any, path: Path) -> np.dtype[Any]:
-    try:
-        dtype = np.dtype(header.get_data_dtype())
-    except (KeyError, nib.spatialimages.HeaderDataError) as error:
-        got = f"datatype = {int(header['datatype'])}"
-        raise InputError("The NIfTI data type is not known.", where=path, got=got) from error
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        raise InputError(
-            "Voxels of this type are not supported.",
-            where=path,
-            got=dtype.name if dtype.names is None else "colour voxels",
-            expected="integers or floats of at most 64 bits",
-            fix="save magnitude, phase or colour channels as separate files",
+def _channels(array: NDArray[Any], header: NiftiHeader, file: str, findings: list[Finding]) -> NDArray[Any]:
+    """Bring all leading axes into one, with a finding that says what it is made of."""
+    if array.ndim == 3:
+        return array
+    parts = [f"{header.samples} colours"] if header.samples > 1 else []
+    names = {4: "time points" if header.time_step_s else "fourth dimension", 5: "fifth dimension"}
+    dims = [int(side) for side in header.raw["dim"]]
+    parts += [f"{dims[n]} {names.get(n, f'dimension {n}')}" for n in range(min(dims[0], 7), 3, -1) if dims[n] > 1]
+    value = " × ".join(parts)
+    if header.samples > 1:
+        text = "Colour voxels were read as channels: the array is (C, Z, Y, X) of red, green, blue" + (
+            ", alpha." if header.samples == 4 else "."
         )
-    return dtype
+        findings.append(Finding("RGB_CHANNELS", "info", text, file=file, tag="datatype", value=value))
+    if len(header.shape) > 3:
+        text = "Dimensions beyond the third were read as channels: the array is (C, Z, Y, X)."
+        findings.append(Finding("CHANNELS", "info", text, file=file, tag="dim", value=value, assumed="channels"))
+    return array.reshape(-1, *array.shape[-3:])
 
 
-def _voxels(
-    header: Any, header_path: Path, data_path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]
-) -> NDArray[Any]:
-    single = header_path == data_path
-    offset = int(header["vox_offset"])
-    lowest = int(header["sizeof_hdr"]) if single else 0
-    if offset < lowest:
-        if offset != 0:
-            got = f"vox_offset = {offset}"
-            raise InputError("The NIfTI voxels would start inside the header.", where=header_path, got=got)
-        offset = lowest + 4
-    check_allocation(shape, dtype.itemsize, where=data_path)
-    array = np.empty(shape, dtype)
-    read_exactly(data_path, offset, array)
-    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
-
-
-def _scaled(stored: NDArray[Any], header: Any, findings: list[Finding], file: str) -> NDArray[Any]:
-    """Apply ``scl_slope`` and ``scl_inter``; integers stay integers where both are whole and they fit."""
-    slope, inter = float(header["scl_slope"]), float(header["scl_inter"])
-    if slope == 0 or not np.isfinite(slope):
-        return stored
-    if not np.isfinite(inter):
-        text = "scl_inter is not a number."
-        findings.append(Finding("BAD_SCALE", "warning", text, file=file, tag="scl_inter", assumed="0"))
-        inter = 0.0
-    if (slope, inter) == (1.0, 0.0):
-        return stored
-    if stored.dtype.kind in "iu" and slope.is_integer() and inter.is_integer():
-        ends = [int(value) * int(slope) + int(inter) for value in (stored.min(), stored.max())]
-        for dtype in (np.int16, np.int32):
-            if np.iinfo(dtype).min <= min(ends) and max(ends) <= np.iinfo(dtype).max:
-                return (stored.astype(np.int64) * int(slope) + int(inter)).astype(dtype)
-    wide = stored.dtype.itemsize > 4 or stored.dtype in (np.dtype(np.int32), np.dtype(np.uint32))
-    scaled = stored.astype(np.float64 if wide else np.float32)
-    np.multiply(scaled, slope, out=scaled)
-    return np.add(scaled, inter, out=scaled)
-
-
-def _channels(array: NDArray[Any], file: str, findings: list[Finding]) -> NDArray[Any]:
-    if array.ndim == 4:
-        text = "A fourth dimension was read as channels: the array is (C, Z, Y, X)."
-        findings.append(
-            Finding("CHANNELS", "info", text, file=file, tag="dim", value=str(array.shape[0]), assumed="channels")
-        )
-    return array
-
-
-def _not_finite(array: NDArray[Any], file: str) -> list[Finding]:
-    if array.dtype.kind != "f":
+def _not_finite(array: NDArray[Any], header: NiftiHeader, file: str) -> list[Finding]:
+    # Whole numbers times a finite scale stay finite in float64, and in float32 up to 3.4e38.
+    bound = abs(header.slope) * 2.0**64 + abs(header.intercept)
+    if array.dtype.kind != "f" or (header.stored.kind != "f" and bound < float(np.finfo(np.float32).max)):
         return []
     planes = array.reshape(-1, *array.shape[-2:])
     count = sum(int(plane.size - np.isfinite(plane).sum()) for plane in planes)

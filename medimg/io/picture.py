@@ -18,8 +18,14 @@ from medimg.io.picture_decode import Decoded, decode
 from medimg.io.sniff import sniff, wrong_extension
 
 
-def read_picture(path: Path) -> Picture:
+def read_picture(path: Path, *, max_bytes: int | None = None) -> Picture:
     """Read a PNG, JPEG, TIFF, BMP or GIF picture.
+
+    Parameters
+    ----------
+    path : Path
+    max_bytes : int, optional
+        Largest array that may be allocated; what memory is free where it is not given.
 
     Returns
     -------
@@ -33,7 +39,7 @@ def read_picture(path: Path) -> Picture:
     MissingDependency
         The compression needs a package that is not installed.
     """
-    decoded = decode(path)
+    decoded = decode(path, max_bytes=max_bytes)
     file = str(path)
     findings = common_findings(path, decoded)
     array = _rgb(decoded, file, findings)

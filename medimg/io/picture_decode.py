@@ -55,8 +55,14 @@ class Decoded:
     icc: bytes
 
 
-def decode(path: Path) -> Decoded:
+def decode(path: Path, *, max_bytes: int | None = None) -> Decoded:
     """Decode the first picture of a file.
+
+    Parameters
+    ----------
+    path : Path
+    max_bytes : int, optional
+        Largest array that may be allocated.
 
     Raises
     ------
@@ -67,9 +73,10 @@ def decode(path: Path) -> Decoded:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            # Whatever Pillow warns of is either refused or harmless; its text may quote the file.
+            warnings.simplefilter("ignore")
             with Image.open(path) as image:
-                return _decoded(image, path)
+                return _decoded(image, path, max_bytes)
     except Image.DecompressionBombError as error:
         raise InputError(
             "The picture is too large for a camera picture; its header may be damaged.", where=path, got=str(error)
@@ -84,7 +91,7 @@ def decode(path: Path) -> Decoded:
         ) from error
 
 
-def _decoded(image: Any, path: Path) -> Decoded:
+def _decoded(image: Any, path: Path, max_bytes: int | None) -> Decoded:
     n_frames = int(getattr(image, "n_frames", 1))
     if n_frames > 1 and image.format != "MPO":
         raise InputError(
@@ -95,7 +102,7 @@ def _decoded(image: Any, path: Path) -> Decoded:
             fix="save each page as a file of its own",
         )
     width, height = image.size
-    check_allocation((height, width, len(image.getbands())), 2, where=path)
+    check_allocation((height, width, len(image.getbands())), 2, where=path, max_bytes=max_bytes)
     # Asked before anything else: asking a PNG for its EXIF data decodes it, which empties the tile list.
     raw_mode = str(image.tile[0].args) if image.tile else ""
     mode, palette = str(image.mode), None

@@ -16,13 +16,16 @@ class ReadPolicy:
     ----------
     missing : {'error', 'interpolate', 'split'}
         Slices absent from an otherwise even stack: fill them linearly from their neighbours, or return the
-        even parts as stacks of their own.
+        even parts as stacks of their own. What is missing at an end leaves no gap: see the finding INCOMPLETE.
     duplicates : {'error', 'keep_last'}
-        Several slices at one position: keep the one with the highest instance number.
+        Several slices at one position that nothing else sets apart: keep the one with the highest instance number.
+        More than half as many doubles as positions stay refused: that is another stack.
     tilt : {'error', 'shear', 'resample'}
-        Gantry tilt: keep the slices and return a sheared affine, or resample to a straight grid.
+        Gantry tilt: keep the slices and return a sheared affine, or move them linearly within their planes onto a
+        straight grid that is wide enough for all; what none covers is air (-1000 HU) or the smallest value.
     irregular : {'error', 'resample'}
-        Uneven gaps: resample linearly to even ones, as wide as the median gap.
+        Uneven gaps: resample linearly to even ones between the first and the last slice, as near to the median gap
+        as that allows.
     max_bytes : int or None
         Largest array that may be allocated; None allows what memory is free.
     """
@@ -40,7 +43,9 @@ class ReadPolicy:
             allowed = get_args(hints[one.name])
             value = getattr(self, one.name)
             if one.name != "max_bytes" and value not in allowed:
-                raise ConfigError("No such reading policy.", where=one.name, got=value, expected=" or ".join(allowed))
+                raise ConfigError(
+                    "No such reading policy.", where=f"reading.{one.name}", got=value, expected=" or ".join(allowed)
+                )
 
 
 STRICT = ReadPolicy()

@@ -1,8 +1,16 @@
-"""What a file is, by its first bytes: extensions lie, contents don't."""
+"""What a file is, by its first bytes: extensions lie, contents don't.
+
+Only regular files are opened (through symbolic links too): a pipe, socket or device in a folder is refused and
+cannot make the reader wait.
+"""
 
 from __future__ import annotations
 
+import errno
 import gzip
+import io
+import os
+import stat
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +18,7 @@ from typing import Literal
 
 from medimg.errors import InputError
 
-Kind = Literal["dicom", "nifti", "nifti-data", "picture", "other"]
+Kind = Literal["dicom", "nifti", "nifti-data", "picture", "video", "other"]
 
 _HEAD_BYTES = 560
 _PICTURES = {
@@ -35,8 +43,7 @@ _OTHERS = {
     b"Rar!": "a RAR archive",
     b"\x28\xb5\x2f\xfd": "a Zstandard archive",
     b"BZh": "a bzip2 archive",
-    b"RIFF": "a WebP or AVI file",
-    b"\x1a\x45\xdf\xa3": "a Matroska video",
+    b"RIFF": "a WebP or WAV file",
 }
 _EXTENSIONS = {
     "PNG": (".png",),
@@ -47,6 +54,10 @@ _EXTENSIONS = {
     "GIF": (".gif",),
     "NIfTI": (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"),
 }
+# Boxes that open MP4 and QuickTime files; the brands of those that hold a picture instead.
+_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_STILLS = (b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"avis", b"jp2 ", b"jpx ", b"jxl ")
+_PACKET_BYTES = 188
 # Data elements that open a DICOM file without preamble: file meta, or the identifying group.
 _FIRST_TAGS = (b"\x02\x00\x00\x00", b"\x02\x00\x10\x00", b"\x08\x00", b"\x00\x08\x00")
 
@@ -68,29 +79,65 @@ def sniff(path: Path) -> Content:
     InputError
         The file is missing, empty, unreadable, or a truncated gzip.
     """
-    raw = read_head(path, _HEAD_BYTES)
-    if not raw:
+    return content_of(path, read_head(path, _HEAD_BYTES))
+
+
+def content_of(path: Path, head: bytes) -> Content:
+    """Tell what a file is from its first 560 bytes (or all, where it has fewer).
+
+    Raises
+    ------
+    InputError
+        There are none, or they open a damaged gzip file.
+    """
+    if not head:
         raise InputError(
             "The file is empty.", where=path, got="0 bytes", fix="copy it again; the transfer did not finish"
         )
-    head, compressed = raw, raw.startswith(b"\x1f\x8b")
-    if compressed:
-        head = _gunzip_head(path)
-    return _content(path, head, compressed)
+    compressed = head.startswith(b"\x1f\x8b")
+    return _content(path, _gunzip_head(path) if compressed else head[:_HEAD_BYTES], compressed)
 
 
-def read_head(path: Path, size: int) -> bytes:
-    """Return the first ``size`` bytes, or raise InputError where the file cannot be opened."""
+def open_regular(path: Path) -> io.FileIO:
+    """Open a regular file for unbuffered reading, without ever waiting for a writer.
+
+    Raises
+    ------
+    InputError
+        It cannot be opened, or is a folder, pipe, socket or device.
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(size)
+        file = io.FileIO(path, "rb", opener=_without_waiting)
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            raise _not_regular(path) from error
         raise InputError(
             "The file cannot be opened.",
             where=path,
             got=error.strerror or type(error).__name__,
             fix="check the path and the permissions",
         ) from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise _not_regular(path)
+    return file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _not_regular(path: Path) -> InputError:
+    return InputError("Not a regular file.", where=path, got="a pipe, socket or device", expected="a file on a disk")
+
+
+def read_head(path: Path, size: int) -> bytes:
+    """Return the first ``size`` bytes, or raise InputError where the file cannot be read."""
+    with open_regular(path) as file:
+        try:
+            return file.read(size) or b""
+        except OSError as error:
+            raise InputError("The file cannot be read.", where=path, got=error.strerror) from error
 
 
 def wrong_extension(path: Path, name: str) -> bool:
@@ -130,7 +177,21 @@ def _content(path: Path, head: bytes, compressed: bool) -> Content:
             return Content("picture", name, compressed)
     if _is_dicom_without_preamble(head):
         return Content("dicom", "DICOM", compressed)
+    if video := _video(head):
+        return Content("video", video, compressed)
     return Content("other", _describe(head), compressed)
+
+
+def _video(head: bytes) -> str:
+    """Name the container of a video, '' for anything else."""
+    if head[4:8] in _BOXES and head[8:12] not in _STILLS:
+        return "an MP4 video"
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return "an AVI video"
+    if head.startswith(b"\x1a\x45\xdf\xa3"):
+        return "a Matroska video"
+    packets = len(head) > 2 * _PACKET_BYTES and set(head[: 2 * _PACKET_BYTES + 1 : _PACKET_BYTES]) == {0x47}
+    return "an MPEG video" if packets or head.startswith((b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3")) else ""
 
 
 def nifti_version(head: bytes) -> int:
@@ -169,7 +230,7 @@ def _describe(head: bytes) -> str:
     if text.startswith(b"<"):
         return "an XML document"
     if head[4:8] == b"ftyp":
-        return "an MP4 video"
+        return "a HEIF, AVIF or JPEG 2000 picture"
     if head[:4] in (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c"):
         return "an Analyze 7.5 header, which does not state the patient's orientation"
     if not head.strip(b"\x00"):

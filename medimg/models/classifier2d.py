@@ -10,11 +10,13 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from medimg.errors import ConfigError, nearest
 from medimg.models.efficientnet_lite import LEVEL_STRIDES, EfficientNetLite0, check_multiple
 
 _SLOW_MOMENTUM = 0.05
+_THRESHOLD_STEP = 30.0
 Pooling = Literal["average", "max", "average_max", "gem"]
 
 
@@ -50,6 +52,21 @@ class Pool(nn.Module):
         return torch.cat(parts, dim=1)
 
 
+class Severity(nn.Module):
+    """B F to B K: one weighted sum, shifted by K learned thresholds."""
+
+    def __init__(self, features: int, thresholds: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1, features))
+        self.thresholds = nn.Parameter(torch.zeros(thresholds))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return cumulative logits B K."""
+        # A threshold is one number beside a sum of many that move together: its steps are made longer.
+        logits: Tensor = functional.linear(x, self.weight) + _THRESHOLD_STEP * self.thresholds
+        return logits
+
+
 class Classifier2d(nn.Module):
     """EfficientNet-Lite0 with a linear output.
 
@@ -75,6 +92,10 @@ class Classifier2d(nn.Module):
         Momentum of the batch normalisations' running statistics.
     frozen_stride : int
         The encoder's levels up to this stride keep their pretrained weights (see `EfficientNetLite0`).
+    severity : bool
+        Ordinal grades: one severity with a threshold for each cumulative logit instead of a linear map each, so that
+        every grade teaches the same direction and the answers never contradict each other (Cao, Mirjalili, Raschka,
+        "Rank consistent ordinal regression for neural networks", Pattern Recognition Letters 2020).
 
     Raises
     ------
@@ -93,6 +114,7 @@ class Classifier2d(nn.Module):
         dropout: float = 0.2,
         momentum: float = 0.1,
         frozen_stride: int = 0,
+        severity: bool = False,
     ) -> None:
         super().__init__()
         unknown = [stride for stride in levels if stride not in LEVEL_STRIDES]
@@ -111,10 +133,12 @@ class Classifier2d(nn.Module):
             if standardise
             else nn.Identity()
         )
-        self.output = nn.Linear(pooled_width, out_channels)
+        self.output: nn.Module = (
+            Severity(pooled_width, out_channels) if severity else nn.Linear(pooled_width, out_channels)
+        )
         # From nothing: over a thousand features, a random start would outweigh what few pictures teach.
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        for parameter in self.output.parameters():
+            nn.init.zeros_(parameter)
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return the joined vector before standardisation and the linear output, B F."""

@@ -35,7 +35,7 @@ class PlaneClassifier(Classifier2d):
         Channels of the volume, 1 to 3; outputs (classes, or thresholds of an ordinal grade).
     zoom : int
         Enlargement of a plane before the encoder, whose features are 32 pixels apart.
-    pooling, levels, standardise, dropout, frozen_stride
+    pooling, levels, standardise, dropout, frozen_stride, severity
         See `Classifier2d`.
 
     Raises
@@ -54,6 +54,7 @@ class PlaneClassifier(Classifier2d):
         standardise: bool = True,
         dropout: float = 0.2,
         frozen_stride: int = 0,
+        severity: bool = False,
     ) -> None:
         if not 1 <= in_channels <= _COLOURS or zoom < 1:
             raise ConfigError(
@@ -69,6 +70,7 @@ class PlaneClassifier(Classifier2d):
             standardise=standardise,
             dropout=dropout,
             frozen_stride=frozen_stride,
+            severity=severity,
         )
         self.colours = [min(max(0, colour + in_channels - _COLOURS), in_channels - 1) for colour in range(_COLOURS)]
         self.zoom = zoom

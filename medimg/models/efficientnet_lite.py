@@ -141,8 +141,8 @@ class EfficientNetLite0(nn.Module):
     head : bool
         Keep the last 1x1 convolution to 1280 channels, which classifiers use and segmentation does not.
     frozen_stride : int
-        Feature levels up to this stride keep their weights and running statistics while training (0: none). For
-        small data sets; training is also faster, since nothing is propagated back into the frozen levels.
+        Feature levels up to this stride keep their weights and running statistics while training (0: none; 32: the
+        whole encoder with its head). For small data sets; training is also faster, since nothing is propagated back into the frozen levels.
 
     Raises
     ------
@@ -188,7 +188,10 @@ class EfficientNetLite0(nn.Module):
             module.requires_grad_(False)
 
     def _frozen(self) -> list[nn.Module]:
-        return [self.stem, *self.blocks[: self._frozen_blocks]] if self._frozen_blocks else []
+        if not self._frozen_blocks:
+            return []
+        whole = self._frozen_blocks == len(self.blocks)
+        return [self.stem, *self.blocks[: self._frozen_blocks], *([self.head] if whole else [])]
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
         """Switch between training and inference; frozen levels stay as at inference."""

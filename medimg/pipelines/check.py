@@ -11,6 +11,7 @@ from rich.table import Table
 
 from medimg.data.cases import build_cases
 from medimg.data.checks import CheckReport, check
+from medimg.data.settings import ReadingSettings
 from medimg.errors import InputError
 from medimg.pipelines.compose import compose, typed
 from medimg.pipelines.config import DataConfig
@@ -23,9 +24,10 @@ def main(overrides: Sequence[str]) -> int:
     data: DataConfig = typed(config.data, prefix="data.")
     with_task = not OmegaConf.is_missing(config.task, "kind")
     targets = targets_of(typed(config.task, prefix="task.")) if with_task else None
-    cohort, findings = open_cohort(data)
+    settings: ReadingSettings = typed(config.reading, prefix="reading.")
+    cohort, findings = open_cohort(data, settings.policy())
     cases, left_out = build_cases(cohort, tuple(data.channels))
-    report = check(cohort, cases, targets)
+    report = check(cohort, cases, targets, reading=settings.policy())
     report.findings = [*findings, *left_out, *report.findings]
     if config.output:
         write_json(Path(config.output), report.as_dict())

@@ -8,7 +8,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
-from medimg.data.settings import CsvIndex, PlanSettings, SplitSettings
+from medimg.data.settings import CsvIndex, PlanSettings, ReadingSettings, SplitSettings
 from medimg.training.settings import FitSettings
 
 
@@ -102,6 +102,7 @@ class ExperimentConfig:
 
     name: str = "custom"
     data: DataConfig = field(default_factory=DataConfig)
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     task: TaskConfig = field(default_factory=TaskConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     plan: PlanSettings = field(default_factory=PlanSettings)
@@ -119,12 +120,13 @@ class ExperimentConfig:
 
 @dataclass
 class PredictConfig:
-    """``input`` is a path, or a mapping from channel to path."""
+    """``input`` is a path, or a mapping from channel to path. ``reading`` is the package's unless stated."""
 
     package: str = MISSING
     input: Any = MISSING
     output: str = MISSING
     series: str | None = None
+    reading: ReadingSettings = field(default_factory=ReadingSettings)
     backend: str = "onnxruntime"
     threads: int | None = None
     probabilities: bool = False

@@ -42,7 +42,12 @@ def main(overrides: Sequence[str]) -> int:
     output = Path(str(config.output))
     protocol = declare(config.evaluation)
     targets = targets_of(config.task)
-    cohort, findings = open_cohort(config.data)
+    reading = package.manifest.preparation.reading
+    if config.reading.policy(reading) != reading:
+        raise ConfigError(
+            "evaluate reads scans as the package does", where="reading", fix="leave out reading.… or train with it"
+        )
+    cohort, findings = open_cohort(config.data, reading)
     cases, left_out = labelled_cases(config, cohort, targets)
     show_findings([*findings, *left_out])
 

@@ -126,7 +126,7 @@ def run_cases(
             case.case_id, case.subject_id, case.site_id, case.scanner, (ages or {}).get(case.subject_id)
         )
         try:
-            images = read_images(case)
+            images = read_images(case, predictor.manifest.preparation.reading)
             truth = read_truth(case, targets, images)
         except MedimgError as error:
             tables.failures.append({"case_id": case.case_id, "reason": error.what})

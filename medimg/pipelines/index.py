@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from medimg.data.settings import ReadingSettings
 from medimg.errors import ConfigError
 from medimg.pipelines.compose import compose, typed
 from medimg.pipelines.config import DataConfig
@@ -18,7 +19,8 @@ def main(overrides: Sequence[str]) -> int:
     if not config.output:
         raise ConfigError("index needs a place to write to", where="output", fix="add output=<cohort folder>")
     data: DataConfig = typed(config.data, prefix="data.")
-    cohort, findings = open_cohort(data)
+    reading: ReadingSettings = typed(config.reading, prefix="reading.")
+    cohort, findings = open_cohort(data, reading.policy())
     folder = cohort.save(Path(config.output))
     show_findings(findings)
     counts = {name: len(getattr(cohort, name)) for name in ("images", "subjects", "labels", "events")}

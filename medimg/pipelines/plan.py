@@ -32,7 +32,7 @@ def main(overrides: Sequence[str]) -> int:
     """Plan, forecast, show; write YAML to ``output`` where one is given."""
     config: ExperimentConfig = typed(compose("train", overrides))
     targets = targets_of(config.task)
-    cohort, findings = open_cohort(config.data)
+    cohort, findings = open_cohort(config.data, config.reading.policy())
     cases, left_out = labelled_cases(config, cohort, targets)
     split = split_cases(config, cohort, cases, targets)
     plan, unread = plan_for(config, part(cases, split, "train"), targets)

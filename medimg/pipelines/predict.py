@@ -18,7 +18,10 @@ def main(overrides: Sequence[str]) -> int:
     """Predict ``input`` and write masks, probabilities, boxes and prediction.json into ``output``."""
     config: PredictConfig = typed(compose("predict", overrides))
     predictor = load(config.package, backend=config.backend, threads=config.threads)
-    found = predictor.predict(_study(config.input), probabilities=config.probabilities)
+    reading = config.reading.policy(predictor.manifest.preparation.reading)
+    found = predictor.predict(
+        _study(config.input), probabilities=config.probabilities, series=config.series, reading=reading
+    )
     files = write_prediction(found, Path(config.output))
     if config.json:
         print(json.dumps({"files": [str(file) for file in files], "scores": found.scores}))

@@ -27,14 +27,15 @@ from medimg.data.split import make_split
 from medimg.data.targets import Targets
 from medimg.errors import ConfigError, InputError, nearest
 from medimg.io.findings import Finding
+from medimg.io.policy import STRICT, ReadPolicy
 from medimg.pipelines.config import DataConfig, ExperimentConfig, TaskConfig
 
 KINDS = ("csv", "nnunet", "coco")
 console = Console(stderr=True)
 
 
-def open_cohort(data: DataConfig) -> tuple[Cohort, list[Finding]]:
-    """Open ``data.root`` as a cohort, or index it in memory as ``data.kind`` says.
+def open_cohort(data: DataConfig, reading: ReadPolicy = STRICT) -> tuple[Cohort, list[Finding]]:
+    """Open ``data.root`` as a cohort, or index it in memory as ``data.kind`` says, reading scans by a policy.
 
     Raises
     ------
@@ -52,9 +53,9 @@ def open_cohort(data: DataConfig) -> tuple[Cohort, list[Finding]]:
         return Cohort.open(root), []
     info = DatasetInfo(title=data.title, licence=data.licence, modality=data.modality)
     if data.kind == "csv":
-        imported = import_csv(root, data.csv, modality=data.modality)
+        imported = import_csv(root, data.csv, modality=data.modality, reading=reading)
     elif data.kind == "nnunet":
-        imported = import_nnunet(root, modality=data.modality)
+        imported = import_nnunet(root, modality=data.modality, reading=reading)
     elif data.kind == "coco":
         imported = import_coco(root, data.coco.annotations, modality=data.modality, image_folder=data.coco.image_folder)
     else:
@@ -152,9 +153,11 @@ def part(cases: Sequence[Case], split: pd.DataFrame, name: str) -> list[Case]:
 
 def plan_for(config: ExperimentConfig, train: Sequence[Case], targets: Targets) -> tuple[Plan, list[Finding]]:
     """Measure the training part and derive a plan; stated keys win."""
-    facts, findings = fingerprint(train, targets, tuple(config.data.channels))
+    reading = config.reading.policy()
+    facts, findings = fingerprint(train, targets, tuple(config.data.channels), reading=reading)
     plan = make_plan(facts, targets, config.plan, network=config.model.name, network_options=dict(config.model.options))
-    return plan, findings
+    preparation = plan.preparation.model_copy(update={"reading": reading})
+    return plan.model_copy(update={"preparation": preparation}), findings
 
 
 @contextmanager

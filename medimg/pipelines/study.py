@@ -51,7 +51,7 @@ class Study:
 def prepare_study(config: ExperimentConfig, run: Path) -> Study:
     """Open the cohort, keep the labelled cases, and divide them; the split is written to ``split.csv``."""
     targets = targets_of(config.task)
-    cohort, findings = open_cohort(config.data)
+    cohort, findings = open_cohort(config.data, config.reading.policy())
     cases, left_out = labelled_cases(config, cohort, targets)
     path = run / "split.csv"
     if path.is_file():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.data.cases import build_cases
+from medimg.data.cases import build_cases, read_images
 from medimg.data.cohort import Cohort, DatasetInfo
 from medimg.data.importers.coco import import_coco
 from medimg.data.importers.csv_index import import_csv
@@ -75,6 +76,16 @@ def test_sessions_are_grouped_by_channel_and_gaps_are_named(folder: Path) -> Non
     assert len(cases) == 11
     assert [finding.code for finding in findings] == ["CHANNEL_ABSENT"]
     assert set(cases[0].images) == {"T1w", "FLAIR"}
+
+
+def test_an_outline_is_an_image_that_states_its_unit(folder: Path, settings: CsvIndex) -> None:
+    drawn = replace(settings, images={"image": "scan", "outline": "mask"}, outlines=["outline"], masks={})
+    cohort = import_csv(folder, drawn, modality="MR").cohort(DatasetInfo(title="t"), folder)
+    cases, _ = build_cases(cohort, ("image", "outline"))
+    assert cases[0].units["outline"] == "label" and cases[0].units["image"] != "label"
+    assert read_images(cases[0])["outline"].unit == "label"
+    with pytest.raises(ConfigError, match="outline"):
+        replace(settings, outlines=["outlines"]).image_columns()
 
 
 def test_nnunet_folders(tmp_path: Path) -> None:

@@ -195,6 +195,25 @@ def test_channels_are_brought_to_the_first_grid():
     assert np.quantile(difference, 0.9) < 0.5
 
 
+def test_a_drawn_outline_is_an_input_beside_the_scan():
+    rng = np.random.default_rng(0)
+    scan = volume(rng.normal(-600, 200, (12, 20, 20)).astype(np.float32), affine_for((0, 1, 2), (1, 1, 1), (2, 1, 1)))
+    drawn = np.zeros((12, 20, 20), np.uint8)
+    drawn[4:8, 5:15, 6:14] = 3
+    intensity = Intensity(rule="window", low=-1000, high=400, mean=(-300,), std=(350,), outlines=(1,))
+    how = Preparation(
+        kind="volume", channels=("image", "outline"), spacing_mm=(1, 1, 1), size_zyx=(32, 24, 24), intensity=intensity
+    )
+    assert how.outlines == ("outline",)
+    found = prepare({"image": scan, "outline": volume(drawn, scan.affine, unit="arbitrary")}, how)
+    assert found.array.dtype == np.int16
+    assert found.array[1].min() == 0 and found.array[1].max() == 255
+    assert 0 < ((found.array[1] > 0) & (found.array[1] < 255)).mean() < 0.1
+    shown = normalise(found.array, intensity)
+    assert shown[1].min() == -1 and shown[1].max() == 1 and shown[1][0, 0, 0] == -1
+    assert shown[0].min() >= -2 and shown[0].max() <= 2
+
+
 def test_one_array_may_hold_all_channels():
     both = np.random.default_rng(0).normal(size=(2, 4, 5, 6)).astype(np.float32)
     wanted = Preparation(kind="volume", channels=("t1", "t2"), intensity=Intensity(rule="window"))

@@ -9,11 +9,14 @@ import sys
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from medimg.errors import InputError
 from medimg.inference.output import write_prediction
 from medimg.inference.predictor import load
 from medimg.io.image import Picture, Source, Volume
+from medimg.io.policy import ReadPolicy
 from medimg.io.write import write_nifti
 
 
@@ -181,3 +184,29 @@ def test_a_picture_may_have_any_name(picture_two):
     expected = model.predict(picture).labels
     np.testing.assert_array_equal(model.predict({"image": picture}).labels, expected)
     np.testing.assert_array_equal(model.predict({"frame": picture}).labels, expected)
+
+
+def test_scans_are_read_as_in_training_unless_told(ct_bright, tmp_path):
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    for n in range(6):
+        ds = Dataset()
+        ds.file_meta = FileMetaDataset()
+        ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        ds.SOPClassUID, ds.SOPInstanceUID, ds.SeriesInstanceUID = CTImageStorage, f"1.2.3.{n + 1}", "1.2.4"
+        ds.Modality, ds.InstanceNumber = "CT", n + 1
+        ds.ImagePositionPatient, ds.ImageOrientationPatient = [0, 0.5 * n, 2 * n], [1, 0, 0, 0, 1, 0]
+        ds.PixelSpacing, ds.Rows, ds.Columns, ds.SamplesPerPixel = [1, 1], 20, 20, 1
+        ds.PhotometricInterpretation, ds.BitsAllocated, ds.BitsStored, ds.HighBit = "MONOCHROME2", 16, 16, 15
+        ds.PixelRepresentation, ds.RescaleSlope, ds.RescaleIntercept = 1, 1, 0
+        ds.PixelData = np.full((20, 20), 100 * n, "<i2").tobytes()
+        ds["PixelData"].VR = "OW"
+        ds.save_as(scan / f"{n}.dcm", enforce_file_format=True)
+    predictor = load(ct_bright)
+    with pytest.raises(InputError, match="tilted gantry"):
+        predictor.predict(scan)
+    found = predictor.predict(scan, reading=ReadPolicy(tilt="resample"))
+    (told,) = [finding for finding in found.findings if finding.code == "READING_POLICY"]
+    assert told.value == "tilt=resample"
+    assert found.labels is not None
+    assert found.labels.shape == (6, 23, 20)

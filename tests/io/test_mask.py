@@ -10,7 +10,8 @@ from PIL import Image
 
 from medimg.errors import InputError
 from medimg.io.image import Picture, Volume
-from medimg.io.mask import read_mask
+from medimg.io.mask import is_dicom_segmentation, read_mask, read_segmentation
+from medimg.io.read import read
 from medimg.io.write import write_nifti, write_picture
 
 MASK = np.random.default_rng(0).integers(0, 2, (16, 16)).astype(np.uint8)
@@ -100,6 +101,21 @@ def test_what_is_no_label_image(tmp_path: Path) -> None:
         read_mask(tmp_path / "m.txt")
 
 
+def test_the_image_matters_to_dicom_alone(tmp_path: Path) -> None:
+    labels = np.random.default_rng(0).integers(0, 4, (3, 4, 5)).astype(np.uint8)
+    path = write_nifti(labels, tmp_path / "m.nii", affine=np.eye(4))
+    other = Volume(np.zeros((9, 9, 9), np.int16), np.diag([2.0, 2.0, 2.0, 1.0]))
+    np.testing.assert_array_equal(read_mask(path, other).array, labels)
+    write_picture(MASK, tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png", other).array, MASK)
+    for file in (path, tmp_path / "a.png"):
+        assert not is_dicom_segmentation(file)
+        with pytest.raises(InputError):
+            read_segmentation(file, other)
+    with pytest.raises(InputError, match="cannot be opened"):
+        is_dicom_segmentation(tmp_path / "missing.dcm")
+
+
 @pytest.mark.real
 def test_real_masks(real_data: Path) -> None:
     for pattern in ("*/masks/*.png", "ct-lidc-nodules/masks/*.nii.gz"):
@@ -107,6 +123,9 @@ def test_real_masks(real_data: Path) -> None:
         assert paths
         for path in paths[:: len(paths) // 12]:
             assert set(np.unique(read_mask(path).array)) <= {0, 1}
+    folder = real_data / "dicom-conformance" / "dcmqi" / "segmentations"
+    assert is_dicom_segmentation(folder / "liver.dcm")
+    assert int(read_mask(folder / "liver.dcm", read(folder / "ct-3slice")).array.sum()) == 107098
     hippocampus = sorted(p for p in (real_data / "mri-hippocampus").rglob("*.nii.gz") if "label" in str(p.parent))
     assert hippocampus
     assert set(np.unique(read_mask(hippocampus[0]).array)) == {0, 1, 2}

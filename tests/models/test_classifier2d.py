@@ -41,3 +41,13 @@ def test_unknown_choices_are_refused() -> None:
         Pool("maximum")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="level"):
         Classifier2d(out_channels=1, levels=(3,))
+
+
+def test_one_severity_with_a_threshold_each_never_contradicts_itself() -> None:
+    net = Classifier2d(out_channels=3, severity=True).eval()
+    torch.nn.init.normal_(net.output.weight)
+    with torch.no_grad():
+        net.output.thresholds.copy_(torch.tensor([0.1, 0.0, -0.2]))
+        logits = net(torch.randn(4, 3, 64, 64))
+    torch.testing.assert_close(logits[:, 0] - logits[:, 1], torch.full((4,), 3.0))
+    torch.testing.assert_close(logits[:, 1] - logits[:, 2], torch.full((4,), 6.0))

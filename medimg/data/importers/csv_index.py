@@ -12,9 +12,10 @@ from medimg.data.schema import SUBJECTS
 from medimg.data.settings import ClassColumn, CsvIndex
 from medimg.errors import ConfigError, InputError, nearest
 from medimg.io.findings import Finding
+from medimg.io.policy import STRICT, ReadPolicy
 
 
-def import_csv(root: Path, settings: CsvIndex, *, modality: str) -> Imported:
+def import_csv(root: Path, settings: CsvIndex, *, modality: str, reading: ReadPolicy = STRICT) -> Imported:
     """Read an index table and every image that it names.
 
     Parameters
@@ -25,6 +26,8 @@ def import_csv(root: Path, settings: CsvIndex, *, modality: str) -> Imported:
         Column names.
     modality : str
         DICOM modality code of all images.
+    reading : ReadPolicy
+        What is done where a series is not what a volume needs.
 
     Raises
     ------
@@ -43,7 +46,7 @@ def import_csv(root: Path, settings: CsvIndex, *, modality: str) -> Imported:
         rows = _image_rows(cells, settings, modality, str(number))
         images += rows
         labels += _labels(cells, rows[0], settings, root, findings)
-    measured, unread = measure_all(images, root)
+    measured, unread = measure_all(images, root, reading=reading)
     if settings.subject is None:
         findings.append(
             Finding(

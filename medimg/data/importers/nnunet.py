@@ -9,9 +9,10 @@ from typing import Any
 from medimg.data.importers.rows import Imported, measure_all, once
 from medimg.errors import InputError
 from medimg.io.findings import Finding
+from medimg.io.policy import STRICT, ReadPolicy
 
 
-def import_nnunet(root: Path, *, modality: str, site: str = "unknown") -> Imported:
+def import_nnunet(root: Path, *, modality: str, site: str = "unknown", reading: ReadPolicy = STRICT) -> Imported:
     """Read an nnU-Net v2 dataset; ``imagesTs`` is taken as held-out.
 
     Every case counts as a person of its own, since the format names none; this is a finding.
@@ -35,7 +36,7 @@ def import_nnunet(root: Path, *, modality: str, site: str = "unknown") -> Import
             mask = f"{folder.replace('images', 'labels')}/{case}{ending}"
             if (root / mask).is_file():
                 label_rows += _label_rows(rows[0], mask, labels)
-    measured, findings = measure_all(images, root)
+    measured, findings = measure_all(images, root, reading=reading)
     findings.append(
         Finding(
             "NO_SUBJECT_COLUMN",

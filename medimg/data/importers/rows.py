@@ -15,7 +15,8 @@ from medimg.data.digest import digest_path
 from medimg.errors import InputError, MedimgError
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Volume
-from medimg.io.read import read
+from medimg.io.policy import STRICT, ReadPolicy
+from medimg.io.read import read_still
 
 FORMAT_BY_SUFFIX = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".tif": "tiff", ".tiff": "tiff"}
 
@@ -55,7 +56,7 @@ class Imported:
 
 
 def measure_all(
-    rows: Iterable[dict[str, Any]], root: Path, threads: int = 2
+    rows: Iterable[dict[str, Any]], root: Path, threads: int = 2, *, reading: ReadPolicy = STRICT
 ) -> tuple[list[dict[str, Any]], list[Finding]]:
     """Add format, grid and digest to image rows; rows that cannot be read become findings.
 
@@ -67,18 +68,20 @@ def measure_all(
         Folder of the scans.
     threads : int
         Files read at once.
+    reading : ReadPolicy
+        What is done where a series is not what a volume needs.
     """
     rows = list(rows)
     with ThreadPoolExecutor(threads) as pool:
-        results = list(pool.map(lambda row: _measured(row, root), rows))
+        results = list(pool.map(lambda row: _measured(row, root, reading), rows))
     good = [result for result in results if isinstance(result, dict)]
     return good, [result for result in results if isinstance(result, Finding)]
 
 
-def _measured(row: dict[str, Any], root: Path) -> dict[str, Any] | Finding:
+def _measured(row: dict[str, Any], root: Path, reading: ReadPolicy) -> dict[str, Any] | Finding:
     path = root / str(row["path"])
     try:
-        image = read(path)
+        image = read_still(path, policy=reading)
         # What the index states (an outline's unit) wins over what the file says.
         return {**_facts(image), **row, "format": _format(path, image), "sha256": digest_path(path)}
     except MedimgError as error:
