@@ -6,6 +6,7 @@ Sources: ITU-T T.81 B.1.1.3 (JPEG), T.87 (JPEG-LS), T.800 A.4 (JPEG 2000), T.814
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 from pydicom.uid import (
     HTJ2K,
@@ -120,22 +121,34 @@ def _start_of_frame(frame: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def stated_size(frame: bytes) -> tuple[int, int] | None:
-    """Return rows and columns as a JPEG, JPEG-LS or JPEG 2000 stream states them, None where it is none of these.
+class Stated(NamedTuple):
+    """What a code stream states of its frame."""
+
+    rows: int
+    columns: int
+    components: int
+    bits: int
+    signed: bool
+
+
+def stated_of(frame: bytes) -> Stated | None:
+    """Return what a JPEG, JPEG-LS or JPEG 2000 stream states of itself, None where it is none of these.
 
     Decoders allocate what the stream states, not what the file's header does: it is compared before decoding.
     """
     if frame.startswith(b"\xff\xd8"):
         _, place = _start_of_frame(frame)
-        if not place or place + 5 > len(frame):
+        if not place or place + 6 > len(frame):
             return None
-        rows, columns = struct.unpack(">2H", frame[place + 1 : place + 5])
-        return (rows, columns) if rows else None
+        bits, rows, columns, components = struct.unpack_from(">BHHB", frame, place)
+        return Stated(rows, columns, components, bits, False) if rows else None
     start = frame.find(b"\xff\x4f\xff\x51") if frame.startswith((b"\xff\x4f\xff\x51", _JP2)) else -1
-    if start < 0 or start + 24 > len(frame):
+    if start < 0 or start + 43 > len(frame):
         return None
-    right, bottom, left, top = struct.unpack(">4L", frame[start + 8 : start + 24])
-    return bottom - top, right - left
+    right, bottom, left, top = struct.unpack_from(">4L", frame, start + 8)
+    (components,) = struct.unpack_from(">H", frame, start + 40)
+    depth = frame[start + 42]
+    return Stated(bottom - top, right - left, components, (depth & 0x7F) + 1, bool(depth & 0x80))
 
 
 def is_plain_jpeg(frame: bytes, samples: int, bits: int) -> bool:

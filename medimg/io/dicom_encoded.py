@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 from medimg.errors import InputError, MissingDependency
-from medimg.io.dicom_codestream import NATIVE, RETIRED_JPEG, is_plain_jpeg, precision, stated_size
+from medimg.io.dicom_codestream import NATIVE, RETIRED_JPEG, is_plain_jpeg, precision, stated_of
 from medimg.io.dicom_fast import decode_fast
 from medimg.io.dicom_gdcm import decode_twelve_bits, muffled
 from medimg.io.dicom_headers import Header, quietly
@@ -106,7 +106,8 @@ class Encoded:
                 return np.asarray(decoder.as_array(self._native, index=index, **options)[0])
             return np.asarray(decoder.as_array(self._frames[index], index=0, **options, **self._options())[0])
         frame = self._frames[index]
-        if stated_size(frame) not in (None, (header.rows, header.columns)):
+        stated = stated_of(frame)
+        if stated is not None and stated[:2] != (header.rows, header.columns):
             raise ValueError("the compressed frame states another size than the header")
         if syntax == DEFLATED_FRAMES:
             return inflate(frame, header)

@@ -27,6 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from medimg.io.dicom_codestream import Stated, stated_of
 from medimg.io.dicom_headers import Header
 
 _CODECS: dict[str, str] = {
@@ -40,10 +41,6 @@ _CODECS: dict[str, str] = {
 }
 _IMAGE_END = b"\xff\xd9"
 _RLE_HEADER = 64
-_NOT_FRAMES = (0xC4, 0xC8, 0xCC)
-_JPEGLS_FRAME = 0xF7
-# Rows, columns, components, bits, sign.
-_Stated = tuple[int, int, int, int, bool]
 
 
 def decode_fast(frame: bytes, header: Header, syntax: str) -> NDArray[Any] | None:
@@ -67,8 +64,8 @@ def decode_fast(frame: bytes, header: Header, syntax: str) -> NDArray[Any] | Non
         The code stream states another size than the header (decoders would allocate what it states), or is a
         JPEG-LS stream without its end (decoders take seconds to see that).
     """
-    stated = _size_marker(frame) or _frame_marker(frame)
-    if stated is not None and stated[0] > 0 and stated[:2] != (header.rows, header.columns):
+    stated = stated_of(frame)
+    if stated is not None and stated[:2] != (header.rows, header.columns):
         raise ValueError("another size in the code stream")
     codec = _CODECS.get(syntax)
     if codec == "jpegls" and not frame.rstrip(b"\0").endswith(_IMAGE_END):
@@ -101,7 +98,7 @@ def _unpack_rle(frame: bytes, header: Header) -> NDArray[Any] | None:
     return values.view(dtype).reshape(header.rows, header.columns)
 
 
-def _by_imagecodecs(frame: bytes, header: Header, codec: str | None, stated: _Stated | None) -> NDArray[Any] | None:
+def _by_imagecodecs(frame: bytes, header: Header, codec: str | None, stated: Stated | None) -> NDArray[Any] | None:
     # JPEG-LS knows no sign: a signed value of fewer bits than its word would have to be extended.
     signed = header.signed and not (codec == "jpegls" and header.bits_stored == header.bits_allocated)
     library = _imagecodecs()
@@ -120,24 +117,3 @@ def _imagecodecs() -> Any:
     except ImportError:
         return None
     return imagecodecs
-
-
-def _size_marker(frame: bytes) -> _Stated | None:
-    """Return what a JPEG 2000 code stream states of itself (ITU-T T.800 A.5.1); None where it is none."""
-    if len(frame) < 43 or not frame.startswith(b"\xff\x4f\xff\x51"):
-        return None
-    width, height, left, top = struct.unpack_from(">4L", frame, 8)
-    (components,) = struct.unpack_from(">H", frame, 40)
-    return height - top, width - left, components, (frame[42] & 0x7F) + 1, bool(frame[42] & 0x80)
-
-
-def _frame_marker(frame: bytes) -> _Stated | None:
-    """Return what a JPEG or JPEG-LS stream states of itself (ITU-T T.81 B.2.2, T.87 C.2.2); None where it is none."""
-    place = 2
-    while frame.startswith(b"\xff\xd8") and place + 10 <= len(frame) and frame[place] == 0xFF:
-        marker = frame[place + 1]
-        if marker == _JPEGLS_FRAME or (0xC0 <= marker <= 0xCF and marker not in _NOT_FRAMES):
-            bits, rows, columns, components = struct.unpack_from(">BHHB", frame, place + 4)
-            return rows, columns, components, bits, False
-        place += 1 if marker == 0xFF else 2 + int(struct.unpack_from(">H", frame, place + 2)[0])
-    return None

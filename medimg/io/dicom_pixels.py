@@ -192,6 +192,8 @@ def _to_float(plane: NDArray[Any], rescale: Rescale, target: NDArray[np.float32]
     _exactly(plane, rescale, target)
 
 
+# What overflows float32 becomes infinite, which is looked for afterwards.
+@np.errstate(over="ignore", invalid="ignore")
 def _exactly(plane: NDArray[Any], rescale: Rescale, target: NDArray[np.float32]) -> None:
     # In float64, since slope · stored and intercept may cancel; a few rows at a time, which stay in the cache.
     for start in range(0, len(plane), _ROWS_AT_ONCE):

@@ -22,6 +22,8 @@ from medimg.io.nifti_voxels import read_voxels, wanted_dtype
 from medimg.io.sniff import Content, paired_header, sniff, wrong_extension
 
 
+# Absurd headers overflow on the way; what is not finite is looked for and refused or reported afterwards.
+@np.errstate(over="ignore", invalid="ignore")
 def read_nifti(
     path: Path,
     *,

@@ -117,8 +117,7 @@ def _converter(header: NiftiHeader, target: np.dtype[Any]) -> Convert:
         exact = stored.astype(np.float64)
         np.multiply(exact, slope, out=exact)
         np.add(exact, intercept, out=exact)
-        with np.errstate(over="ignore"):
-            out[...] = exact
+        out[...] = exact
 
     return in_float64
 

@@ -27,7 +27,7 @@ from pydicom.uid import (
 
 from medimg.errors import InputError, MissingDependency
 from medimg.io.dicom_calibration import picture_spacing
-from medimg.io.dicom_codestream import stated_size, true_syntax
+from medimg.io.dicom_codestream import stated_of, true_syntax
 from medimg.io.dicom_lut import windowed
 from medimg.io.image import Picture, Volume
 from medimg.io.read import read
@@ -463,9 +463,10 @@ def test_codestreams_are_told_apart() -> None:
         stated = str(ds.file_meta.TransferSyntaxUID)
         assert true_syntax(stated, frame, segments=2) == stated
         assert true_syntax(RLELossless, frame, segments=2) != RLELossless
-        assert stated_size(frame) == (ds.Rows, ds.Columns)
-    assert stated_size(b"\xff\xd8\xff") is None
-    assert stated_size(b"") is None
+        stated = stated_of(frame)
+        assert stated is not None and stated[:2] == (ds.Rows, ds.Columns)
+    assert stated_of(b"\xff\xd8\xff") is None
+    assert stated_of(b"") is None
 
 
 def test_a_codestream_of_another_size_is_refused_before_decoding(tmp_path: Path, factory: ModuleType) -> None:
