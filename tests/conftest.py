@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# `pytest --hypothesis-profile thorough` gives property tests ten thousand cases.
+settings.register_profile("thorough", max_examples=10_000)
 
 
 @pytest.fixture(scope="session")

@@ -61,9 +61,7 @@ def label_image(case: Case, targets: Targets, image: Volume | Picture) -> Volume
     return Picture(drawn, colour_space="label")
 
 
-def _masks(
-    path: Path, values: set[int | None], image: Volume | Picture, case_id: str
-) -> NDArray[Any] | Segmentation:
+def _masks(path: Path, values: set[int | None], image: Volume | Picture, case_id: str) -> NDArray[Any] | Segmentation:
     """Read a mask file; of a DICOM one the segments (by number) that targets are made of."""
     if not is_dicom_segmentation(path):
         return _on_grid(path, image, case_id)

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from medimg.errors import InputError
-from medimg.io import dicom_tags as tags
-from medimg.io.dicom import load
-from medimg.io.dicom_aside import passed_over
-from medimg.io.dicom_copies import without_copies
-from medimg.io.dicom_headers import Header, probe
-from medimg.io.dicom_series import Stack, stacks
+from medimg.io.dicom import tags
+from medimg.io.dicom.aside import passed_over
+from medimg.io.dicom.copies import without_copies
+from medimg.io.dicom.headers import Header, probe
+from medimg.io.dicom.load import load
+from medimg.io.dicom.series import Stack, stacks
 from medimg.io.findings import Finding
 from medimg.io.image import Image
-from medimg.io.nifti import read_nifti
+from medimg.io.nifti.read import read_nifti
 from medimg.io.picture import read_picture
 from medimg.io.policy import STRICT, ReadPolicy
 from medimg.io.sniff import Content

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medimg.errors import InputError
-from medimg.io.dicom_derived import LABELMAP_SEG, RTSTRUCT, SEG, open_object
-from medimg.io.dicom_rtstruct import read_rtstruct
-from medimg.io.dicom_seg import OffGrid, read_seg
+from medimg.io.dicom.derived import LABELMAP_SEG, RTSTRUCT, SEG, open_object
+from medimg.io.dicom.rtstruct import read_rtstruct
+from medimg.io.dicom.seg import OffGrid, read_seg
 from medimg.io.findings import Finding
 from medimg.io.image import Picture, Source, Volume
-from medimg.io.nifti import read_nifti
+from medimg.io.nifti.read import read_nifti
 from medimg.io.picture import common_findings
 from medimg.io.picture_decode import Decoded, decode
 from medimg.io.segmentation import Segmentation

@@ -142,7 +142,8 @@ class EfficientNetLite0(nn.Module):
         Keep the last 1x1 convolution to 1280 channels, which classifiers use and segmentation does not.
     frozen_stride : int
         Feature levels up to this stride keep their weights and running statistics while training (0: none; 32: the
-        whole encoder with its head). For small data sets; training is also faster, since nothing is propagated back into the frozen levels.
+        whole encoder with its head). For small data sets; training is also faster, since nothing is propagated back
+        into the frozen levels.
 
     Raises
     ------

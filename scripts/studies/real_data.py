@@ -54,7 +54,9 @@ SETS = (
     Set("mri_hippocampus", "mri-hippocampus", "dice", "", 1, "MSD hippocampus, mean Dice of both parts", 0.885),
     Set("endoscopy_polyp_segmentation", "endoscopy-kvasir", "dice", "polyp", 1, "Kvasir-SEG polyps, mean Dice", 0.84),
     Set("ct_nodule_segmentation", "ct-lidc-nodules", "dice", "nodule", 1, "LIDC nodules, mean Dice", 0.76),
-    Set("ct_nodule_malignancy", "ct-lidc-nodules", "auc", "malignancy", 5, "LIDC outlined nodules, 4-5 v 1-2, AUC", 0.91),
+    Set(
+        "ct_nodule_malignancy", "ct-lidc-nodules", "auc", "malignancy", 5, "LIDC outlined nodules, 4-5 v 1-2, AUC", 0.91
+    ),
     Set("fundus_dr_grading", "fundus-idrid-grading", "auc", "dr_grade", 5, "IDRiD referable DR, AUC", 0.95),
     Set("fundus_lesion_segmentation", "fundus-idrid-lesions", "aupr", "EX", 1, "IDRiD hard exudates, AUPR", 0.60),
 )

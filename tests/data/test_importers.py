@@ -82,7 +82,8 @@ def test_an_outline_is_an_image_that_states_its_unit(folder: Path, settings: Csv
     drawn = replace(settings, images={"image": "scan", "outline": "mask"}, outlines=["outline"], masks={})
     cohort = import_csv(folder, drawn, modality="MR").cohort(DatasetInfo(title="t"), folder)
     cases, _ = build_cases(cohort, ("image", "outline"))
-    assert cases[0].units["outline"] == "label" and cases[0].units["image"] != "label"
+    assert cases[0].units["outline"] == "label"
+    assert cases[0].units["image"] != "label"
     assert read_images(cases[0])["outline"].unit == "label"
     with pytest.raises(ConfigError, match="outline"):
         replace(settings, outlines=["outlines"]).image_columns()

@@ -207,11 +207,15 @@ def test_a_drawn_outline_is_an_input_beside_the_scan():
     assert how.outlines == ("outline",)
     found = prepare({"image": scan, "outline": volume(drawn, scan.affine, unit="arbitrary")}, how)
     assert found.array.dtype == np.int16
-    assert found.array[1].min() == 0 and found.array[1].max() == 255
+    assert found.array[1].min() == 0
+    assert found.array[1].max() == 255
     assert 0 < ((found.array[1] > 0) & (found.array[1] < 255)).mean() < 0.1
     shown = normalise(found.array, intensity)
-    assert shown[1].min() == -1 and shown[1].max() == 1 and shown[1][0, 0, 0] == -1
-    assert shown[0].min() >= -2 and shown[0].max() <= 2
+    assert shown[1].min() == -1
+    assert shown[1].max() == 1
+    assert shown[1][0, 0, 0] == -1
+    assert shown[0].min() >= -2
+    assert shown[0].max() <= 2
 
 
 def test_one_array_may_hold_all_channels():

@@ -99,7 +99,8 @@ def test_grades():
     # A grade that belongs to neither side of the question does not weigh on the score.
     aside = task("ordinal", ["0", "1", "2"], "classification", positive_from=2, negative_to=0)
     scores, grade = grades(np.array([0.9, 0.3], np.float32), aside)
-    assert scores["positive"] == pytest.approx(0.3 / (0.3 + 0.1)) and grade == 1
+    assert scores["positive"] == pytest.approx(0.3 / (0.3 + 0.1))
+    assert grade == 1
     multi = task("multiclass", ["0", "1", "2"], "classification", positive_from=1)
     scores, grade = grades(np.array([0.2, 0.5, 0.3], np.float32), multi)
     assert grade == 1

@@ -17,7 +17,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, ImplicitVRLittleEndian, 
 
 from medimg import geometry
 from medimg.errors import InputError, MedimgError
-from medimg.io import dicom_encoded
+from medimg.io.dicom import encoded as dicom_encoded
 from medimg.io.image import Picture, Volume
 from medimg.io.read import read, read_all, scan
 

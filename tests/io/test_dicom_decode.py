@@ -18,10 +18,10 @@ from pydicom.encaps import encapsulate, encapsulate_extended, generate_frames
 from pydicom.uid import UID, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from medimg.errors import InputError
-from medimg.io.dicom_codestream import is_plain_jpeg
-from medimg.io.dicom_decode import decode, open_frames
-from medimg.io.dicom_headers import read_header
-from medimg.io.dicom_packed import DEFLATED_FRAMES
+from medimg.io.dicom.codestream import is_plain_jpeg
+from medimg.io.dicom.decode import decode, open_frames
+from medimg.io.dicom.headers import read_header
+from medimg.io.dicom.packed import DEFLATED_FRAMES
 
 N = 5
 

@@ -31,10 +31,10 @@ from pydicom.uid import (
 )
 
 from medimg.errors import InputError
-from medimg.io import dicom_frames
-from medimg.io import dicom_tags as tags
-from medimg.io.dicom_frames import frames_of
-from medimg.io.dicom_headers import read_header
+from medimg.io.dicom import frames as dicom_frames
+from medimg.io.dicom import tags
+from medimg.io.dicom.frames import frames_of
+from medimg.io.dicom.headers import read_header
 from medimg.io.image import Video, Volume
 from medimg.io.read import read, read_all
 

@@ -13,10 +13,10 @@ from pydicom.encaps import generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from medimg.errors import InputError
-from medimg.io import slice_reader
-from medimg.io.dicom_fast import decode_fast
-from medimg.io.dicom_headers import read_header
-from medimg.io.dicom_pixels import Rescale, apply_rescale
+from medimg.io.dicom import slice_reader
+from medimg.io.dicom.fast import decode_fast
+from medimg.io.dicom.headers import read_header
+from medimg.io.dicom.pixels import Rescale, apply_rescale
 from medimg.io.read import read
 
 

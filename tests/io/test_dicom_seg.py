@@ -19,11 +19,11 @@ from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from medimg import geometry
 from medimg.errors import InputError, MedimgError
+from medimg.io.dicom.write import write_dicom_series
 from medimg.io.image import Picture, Source, Volume
 from medimg.io.mask import read_mask, read_segmentation
 from medimg.io.read import read
 from medimg.io.segmentation import Segmentation
-from medimg.io.write_dicom import write_dicom_series
 
 SHAPE = (6, 10, 12)
 SEG, LABELMAP = "1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"

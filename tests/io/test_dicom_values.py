@@ -26,9 +26,9 @@ from pydicom.uid import (
 )
 
 from medimg.errors import InputError, MissingDependency
-from medimg.io.dicom_calibration import picture_spacing
-from medimg.io.dicom_codestream import stated_of, true_syntax
-from medimg.io.dicom_lut import windowed
+from medimg.io.dicom.calibration import picture_spacing
+from medimg.io.dicom.codestream import stated_of, true_syntax
+from medimg.io.dicom.lut import windowed
 from medimg.io.image import Picture, Volume
 from medimg.io.read import read
 
@@ -464,7 +464,8 @@ def test_codestreams_are_told_apart() -> None:
         assert true_syntax(stated, frame, segments=2) == stated
         assert true_syntax(RLELossless, frame, segments=2) != RLELossless
         stated = stated_of(frame)
-        assert stated is not None and stated[:2] == (ds.Rows, ds.Columns)
+        assert stated is not None
+        assert stated[:2] == (ds.Rows, ds.Columns)
     assert stated_of(b"\xff\xd8\xff") is None
     assert stated_of(b"") is None
 

@@ -22,10 +22,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from medimg.io import dicom_headers
-from medimg.io import dicom_tags as tags
-from medimg.io.dicom_headers import Header, probe, read_header
-from medimg.io.dicom_walk import HEAD_BYTES, walk
+from medimg.io.dicom import headers as dicom_headers
+from medimg.io.dicom import tags
+from medimg.io.dicom.headers import Header, probe, read_header
+from medimg.io.dicom.walk import HEAD_BYTES, walk
 from medimg.io.read import read
 from medimg.io.sniff import Content
 

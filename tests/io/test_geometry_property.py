@@ -29,11 +29,11 @@ from scipy.spatial.transform import Rotation
 from medimg import geometry
 from medimg.data.preparation import Intensity, Preparation
 from medimg.data.prepare import prepare, restore_probabilities
+from medimg.io.dicom.write import write_dicom_series
 from medimg.io.image import Volume
 from medimg.io.policy import ReadPolicy
 from medimg.io.read import read
 from medimg.io.write import write_nifti
-from medimg.io.write_dicom import write_dicom_series
 
 CASES = max(2000, settings.default.max_examples)
 TOLERANCE_MM = 0.1

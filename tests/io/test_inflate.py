@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from isal import igzip_lib
 
-from medimg.io import inflate
-from medimg.io.inflate import Inflated
+from medimg.io.nifti import inflate
+from medimg.io.nifti.inflate import Inflated
 
 DATA = np.random.default_rng(0).integers(0, 40, 3_000_000).astype(np.uint8).tobytes()
 

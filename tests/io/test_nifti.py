@@ -13,7 +13,7 @@ import pytest
 from medimg import geometry
 from medimg.errors import InputError
 from medimg.io.image import Volume
-from medimg.io.nifti import read_nifti
+from medimg.io.nifti.read import read_nifti
 from medimg.io.read import read, read_all
 from medimg.io.write import write_nifti
 

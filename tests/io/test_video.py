@@ -15,8 +15,8 @@ from pydicom.encaps import encapsulate, fragment_frame, itemize_fragment
 from pydicom.uid import UID, VideoEndoscopicImageStorage
 
 from medimg.errors import InputError, MissingDependency
-from medimg.io.dicom_cine import frame_times
-from medimg.io.dicom_video import video_kind
+from medimg.io.dicom.cine import frame_times
+from medimg.io.dicom.video import video_kind
 from medimg.io.image import Video
 from medimg.io.read import read
 from medimg.io.video import read_video

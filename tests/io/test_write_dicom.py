@@ -15,11 +15,11 @@ import pytest
 
 from medimg import geometry
 from medimg.errors import InputError
-from medimg.io import write_dicom
+from medimg.io.dicom import write as write_dicom
+from medimg.io.dicom.write import WrittenSeries, write_dicom_series
 from medimg.io.image import Volume
 from medimg.io.policy import ReadPolicy
 from medimg.io.read import read
-from medimg.io.write_dicom import WrittenSeries, write_dicom_series
 
 SHAPE = (5, 7, 9)
 

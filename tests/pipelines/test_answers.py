@@ -12,9 +12,7 @@ from medimg.inference.prediction import Box, Prediction
 from medimg.packaging.manifest import Label, TaskSpec
 from medimg.pipelines.answers import difference
 
-TASK = TaskSpec(
-    kind="detection", mode="boxes", spatial_dims=2, labels=(Label(name="polyp", index=0, code=None),)
-)
+TASK = TaskSpec(kind="detection", mode="boxes", spatial_dims=2, labels=(Label(name="polyp", index=0, code=None),))
 BOX = Box("polyp", 0.7, (1.0, 2.0, 5.0, 6.0), None, True)
 
 

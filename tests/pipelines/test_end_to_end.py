@@ -53,7 +53,9 @@ def test_the_report_is_bound_to_the_package_and_covers_both_ancestries(trained: 
         == ModelPackage.open(trained.run / "discs.candidate.medimg").digest
     )
     parity = package.manifest.parity
-    assert parity is not None and parity.answers == 4 and parity.labels_differing is not None
+    assert parity is not None
+    assert parity.answers == 4
+    assert parity.labels_differing is not None
     assert report.status == "validated_with_limitations"
     rows = {row.value: row for row in report.groups if row.axis == "ancestry"}
     assert {"A", "B", "unknown", "declined"} <= set(rows)

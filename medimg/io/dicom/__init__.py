@@ -1,0 +1,1 @@
+"""DICOM: headers, frames, series, geometry, pixel values, masks, and writing."""
