@@ -24,6 +24,8 @@ from medimg.errors import InputError
 RGB_MEAN, RGB_STD = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 PATCH_VOXELS = 112**3
 PICTURE_SIDE = 512
+# Patches of volumes are whole multiples of the coarsest stride that the default network of a task has.
+_VOLUME_MULTIPLE = {"segmentation": 8, "classification": 8, "detection": 16}
 NETWORKS = {
     ("segmentation", "volume"): "unet",
     ("segmentation", "picture"): "unet2d",
@@ -207,7 +209,7 @@ def _patch(
         patch = draft.take("patch", settings.patch, None, "whole cases: they are small enough")
         return None if patch is None else tuple(patch)
     largest = (PICTURE_SIDE,) * 2 if facts.kind == "picture" else _shrunk(shape)
-    multiple = 32 if facts.kind == "picture" else 8
+    multiple = 32 if facts.kind == "picture" else _VOLUME_MULTIPLE[targets.kind]
     derived = [_multiple(min(side, limit), multiple) for side, limit in zip(shape, largest)]
     return tuple(draft.take("patch", settings.patch, derived, f"median prepared shape {shape}, within the memory rule"))
 

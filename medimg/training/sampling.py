@@ -131,7 +131,7 @@ class Sampler:
         ):
             raise ConfigError(
                 "the patch does not fit the network",
-                where="trainer.patch",
+                where="plan.patch",
                 got=list(patch),
                 expected=f"per axis a multiple of {list(self.divisor)}",
             )

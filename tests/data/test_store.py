@@ -21,6 +21,7 @@ from medimg.data.targets import Targets
 from medimg.data.truth import component_boxes
 from medimg.errors import InputError
 from medimg.io.write import write_nifti
+from medimg.models.registry import build
 
 TARGETS = Targets(kind="segmentation", mode="multiclass", names=("core", "rim"))
 
@@ -49,6 +50,15 @@ def test_a_stated_key_wins_and_says_so(planned: tuple[list, Plan]) -> None:
     assert stated.preparation.spacing_mm == (3.0, 2.0, 2.0)
     assert stated.batch_size == 7
     assert "configuration" in stated.reasons["spacing_mm"]
+
+
+def test_a_derived_patch_fits_the_default_detector(planned: tuple[list, Plan]) -> None:
+    _, plan = planned
+    targets = Targets(kind="detection", mode="boxes", names=("core",), boxes_from_masks=True)
+    patch = make_plan(plan.fingerprint, targets, PlanSettings()).patch
+    network = build("retinanet", in_channels=1, out_channels=1, spatial_dims=3)
+    assert patch is not None
+    assert [side % step for side, step in zip(patch, network.divisor)] == [0, 0, 0]
 
 
 def test_prepared_cases_hold_image_label_and_foreground(planned: tuple[list, Plan], tmp_path: Path) -> None:
