@@ -97,6 +97,7 @@ def study(one: Set, data: Path, runs: Path, overrides: list[str]) -> dict[str, A
         outcome, took, peak = train([*words, *overrides])
         folders.append(Path(outcome["run"]))
         seconds, memory = seconds + took, max(memory, peak)
+    baselines = [BASELINES[one.experiment](data, [folder]) for folder in folders] if one.folds > 1 else []
     cases = pd.concat([pd.read_parquet(folder / "tables" / "cases.parquet") for folder in folders])
     score, low, high = MEASURES[one.measure](one, cases, folders)
     return {
@@ -105,6 +106,7 @@ def study(one: Set, data: Path, runs: Path, overrides: list[str]) -> dict[str, A
         "high": None if high is None else round(high, 4),
         "mean_of_folds": None if one.folds == 1 else round(float(np.mean(by_fold(one, folders))), 4),
         "baseline": round(BASELINES[one.experiment](data, folders), 4),
+        "baseline_mean_of_folds": round(float(np.mean(baselines)), 4) if baselines else None,
         "minutes": round(seconds / 60, 1),
         "peak_memory_gb": round(memory, 2),
         "held_out_cases": int(cases["case_id"].nunique()),
@@ -178,11 +180,14 @@ def write_table(results: dict[str, Any]) -> None:
         if found is None:
             lines.append(f"| {one.what} (`{one.experiment}`) | not measured | | | | |")
             continue
+        baseline = f"{found['baseline']:.3f}"
+        if found.get("baseline_mean_of_folds"):
+            baseline += f"; mean {found['baseline_mean_of_folds']:.3f}"
         interval = f" ({found['low']:.3f}–{found['high']:.3f})" if found["low"] is not None else ""
         folds = f", {one.folds} folds pooled; their mean {found['mean_of_folds']:.3f}" if one.folds > 1 else ""
         gate = ("sealed, " if found["sealed"] else "refused, ") + found["gate"].replace("_", " ")
         lines.append(
-            f"| {one.what}{folds} (`{one.experiment}`) | **{found['score']:.3f}**{interval} | {found['baseline']:.3f} "
+            f"| {one.what}{folds} (`{one.experiment}`) | **{found['score']:.3f}**{interval} | {baseline} "
             f"| {gate} | {found['minutes']:.0f} | {found['peak_memory_gb']:.1f} GB |"
         )
     lines += ["", FOOTNOTE, END]
