@@ -88,13 +88,15 @@ def _unpack_rle(frame: bytes, header: Header) -> NDArray[Any] | None:
     dtype = np.dtype(f"{'<i' if header.signed else '<u'}{width}")
     if library is None or offsets[0] != width or limits[0] < _RLE_HEADER or limits != sorted(limits):
         return None
-    values = np.zeros(size, f"<u{width}")
-    for start, end in pairwise(limits):
-        # A segment may end with a byte that makes its length even, which unpacks to nothing or to too much.
-        unpacked = library.packbits_decode(frame[start:end], out=size + 256)
-        if width > 1:
-            np.left_shift(values, 8, out=values)
-        np.bitwise_or(values, np.frombuffer(unpacked, np.uint8, size), out=values)
+    # A segment may end with a byte that makes its length even, which unpacks to nothing or to too much.
+    parts = [
+        np.frombuffer(library.packbits_decode(frame[start:end], out=size + 256), np.uint8, size)
+        for start, end in pairwise(limits)
+    ]
+    values = parts[0].astype(f"<u{width}")
+    for part in parts[1:]:
+        np.left_shift(values, 8, out=values)
+        np.bitwise_or(values, part, out=values)
     return values.view(dtype).reshape(header.rows, header.columns)
 
 
