@@ -5,7 +5,6 @@ Legend: Z slices, Y rows, X columns. Every UID is derived from names by a hash, 
 
 from __future__ import annotations
 
-import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,16 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+
+from medimg.io.dicom.uid import uid_from
 
 _SOP_CLASS = {"CT": CTImageStorage, "MR": MRImageStorage}
 _IMPLEMENTATION = "medimg.samples"
-
-
-def uid_from(*names: object) -> UID:
-    """Return a UID under the UUID root ``2.25.`` that depends only on the names."""
-    digest = hashlib.sha256("/".join(str(name) for name in names).encode()).digest()
-    return UID(f"2.25.{int.from_bytes(digest[:16], 'big')}")
 
 
 def write_series(

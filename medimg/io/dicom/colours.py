@@ -18,8 +18,7 @@ from medimg.io.dicom import lut as luts
 from medimg.io.dicom import tags
 from medimg.io.dicom.codestream import family_of
 from medimg.io.dicom.groups import values
-from medimg.io.dicom.headers import Header
-from medimg.io.dicom.parse import PARSE_ERRORS
+from medimg.io.dicom.headers import PYDICOM_ERRORS, Header
 from medimg.io.dicom.partial import PARTIAL
 from medimg.io.findings import Finding
 from medimg.io.picture import replicated
@@ -76,7 +75,7 @@ def colours_of(header: Header, dataset: Dataset) -> Colours:
             return Colours(_palette(header, dataset, findings), tuple(findings))
         if kind in ("MONOCHROME1", "MONOCHROME2"):
             return Colours(_grey(header, dataset, findings), tuple(findings))
-    except PARSE_ERRORS as error:
+    except PYDICOM_ERRORS as error:
         raise InputError(
             "A look-up table of this picture cannot be used.",
             where=header.path,

@@ -31,13 +31,12 @@ from medimg.errors import InputError, MissingDependency
 from medimg.io.dicom.codestream import NATIVE, RETIRED_JPEG, is_plain_jpeg, precision, stated_of
 from medimg.io.dicom.fast import decode_fast
 from medimg.io.dicom.gdcm import decode_twelve_bits, muffled
-from medimg.io.dicom.headers import Header, quietly
+from medimg.io.dicom.headers import PYDICOM_ERRORS, Header, quietly
 from medimg.io.dicom.packed import DEFLATED_FRAMES, inflate, unpack_rle_bits
-from medimg.io.dicom.parse import PARSE_ERRORS
 from medimg.io.dicom.partial import PARTIAL, rgb_of_partial
 from medimg.io.findings import Finding
 
-# Which of pydicom's plug-ins are asked, the fastest first. GDCM is asked where there is no other (dicom_gdcm.py).
+# Which of pydicom's plug-ins are asked, the fastest first. GDCM is asked where there is no other (gdcm.py).
 _PLUGINS = {
     RLELossless: ("pylibjpeg", "pydicom"),
     JPEGLSLossless: ("pyjpegls",),
@@ -187,7 +186,7 @@ def guarded(header: Header, syntax: UID, work: Callable[[], _Result]) -> _Result
 
 def _raised() -> tuple[type[BaseException], ...]:
     # What a decoder written in Rust raises on damaged data is no Exception and cannot be imported.
-    return (*PARSE_ERRORS, *(kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"))
+    return (*PYDICOM_ERRORS, *(kind for kind in BaseException.__subclasses__() if kind.__name__ == "PanicException"))
 
 
 def too_few(header: Header, index: int) -> InputError:

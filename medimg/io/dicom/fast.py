@@ -61,12 +61,9 @@ def decode_fast(frame: bytes, header: Header, syntax: str) -> NDArray[Any] | Non
     Raises
     ------
     ValueError
-        The code stream states another size than the header (decoders would allocate what it states), or is a
-        JPEG-LS stream without its end (decoders take seconds to see that).
+        A JPEG-LS stream without its end (decoders take seconds to see that).
     """
     stated = stated_of(frame)
-    if stated is not None and stated[:2] != (header.rows, header.columns):
-        raise ValueError("another size in the code stream")
     codec = _CODECS.get(syntax)
     if codec == "jpegls" and not frame.rstrip(b"\0").endswith(_IMAGE_END):
         raise ValueError("a JPEG-LS stream without its end")

@@ -41,7 +41,7 @@ from medimg.io.sniff import Content, content_of, open_regular
 # What pydicom and the decoders behind it raise on damaged files.
 PYDICOM_ERRORS = (
     MemoryError,
-    OverflowError,
+    ArithmeticError,
     InvalidDicomError,
     BytesLengthException,
     OSError,
@@ -70,20 +70,6 @@ NOT_SCANS = {
     _STORAGE + "66.4": "a segmentation",
     _STORAGE + "66.7": "a label-map segmentation",
     _STORAGE + "4.2": "MR spectroscopy",
-}
-ENHANCED = {
-    _STORAGE + "2.1": "enhanced CT",
-    _STORAGE + "2.2": "legacy converted enhanced CT",
-    _STORAGE + "4.1": "enhanced MR",
-    _STORAGE + "4.3": "enhanced MR colour",
-    _STORAGE + "4.4": "legacy converted enhanced MR",
-    _STORAGE + "128.1": "legacy converted enhanced PET",
-    _STORAGE + "130": "enhanced PET",
-    _STORAGE + "12.1.1": "enhanced XA",
-    _STORAGE + "12.2.1": "enhanced XRF",
-    _STORAGE + "6.2": "enhanced ultrasound volume",
-    _STORAGE + "77.1.5.4": "ophthalmic tomography",
-    _STORAGE + "77.1.6": "whole-slide microscopy",
 }
 
 
@@ -121,11 +107,6 @@ class Header:
     pixel_length: int | None
     frame: int = 0
     encapsulated_offset: int | None = None
-
-    @property
-    def is_localizer(self) -> bool:
-        """Whether the file calls itself a localizer (scout, topogram)."""
-        return any(value.upper() in ("LOCALIZER", "SCOUT") for value in self.image_type)
 
     @property
     def is_image(self) -> bool:

@@ -17,8 +17,6 @@ from medimg.errors import InputError
 from medimg.io.dicom.headers import PYDICOM_ERRORS, Header, quietly
 from medimg.io.sniff import open_regular
 
-PARSE_ERRORS = (*PYDICOM_ERRORS, MemoryError, ArithmeticError)
-
 
 def parse(header: Header, wanted: Sequence[int] | None = None, *, pixels: bool = False) -> Dataset:
     """Return the data set of a file.
@@ -46,7 +44,7 @@ def parse(header: Header, wanted: Sequence[int] | None = None, *, pixels: bool =
             return pydicom.dcmread(
                 BytesIO(content or b""), force=True, stop_before_pixels=not pixels, specific_tags=tags
             )
-    except PARSE_ERRORS as error:
+    except PYDICOM_ERRORS as error:
         raise InputError(
             "The DICOM file is damaged; its header cannot be parsed.",
             where=header.path,
@@ -73,7 +71,7 @@ def interpreting(header: Header, what: str) -> Iterator[None]:
     try:
         with quietly():
             yield
-    except PARSE_ERRORS as error:
+    except PYDICOM_ERRORS as error:
         raise InputError(
             "An element of the DICOM file is malformed.",
             where=header.path,

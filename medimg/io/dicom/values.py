@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from medimg.errors import InputError
 from medimg.io.dicom import tags
 from medimg.io.dicom.groups import REAL_WORLD
-from medimg.io.dicom.headers import Header, quietly
+from medimg.io.dicom.headers import PYDICOM_ERRORS, Header, quietly
 from medimg.io.dicom.lut import Table, modality_table
-from medimg.io.dicom.parse import PARSE_ERRORS, interpreting, parse
+from medimg.io.dicom.parse import interpreting, parse
 from medimg.io.dicom.pet import uptake
 from medimg.io.dicom.pixels import Rescale, read_planes, rescale_of
 from medimg.io.findings import Finding
@@ -106,7 +106,7 @@ def _table(header: Header) -> Table:
     try:
         with quietly():
             table = modality_table(parse(header))
-    except PARSE_ERRORS as error:
+    except PYDICOM_ERRORS as error:
         raise InputError(
             "The modality look-up table cannot be used.",
             where=header.path,

@@ -19,8 +19,7 @@ from medimg.errors import InputError
 from medimg.io.dicom import tags
 from medimg.io.dicom.calibration import Spacing
 from medimg.io.dicom.cine import frame_times
-from medimg.io.dicom.headers import Header, quietly
-from medimg.io.dicom.parse import PARSE_ERRORS
+from medimg.io.dicom.headers import PYDICOM_ERRORS, Header, quietly
 from medimg.io.findings import Finding
 from medimg.io.image import Source, Video
 from medimg.io.video import Movie, decoded_frames, survey
@@ -129,7 +128,7 @@ def _fragments(header: Header) -> list[tuple[int, int]]:
             for offset in offsets:
                 file.seek(offset + 4)
                 pieces.append((offset + 8, int.from_bytes(file.read(4), "little")))
-    except PARSE_ERRORS as error:
+    except PYDICOM_ERRORS as error:
         raise InputError(
             "The video of this file is damaged or cut short.",
             where=header.path,
