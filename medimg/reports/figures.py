@@ -22,7 +22,7 @@ from medimg.reports.wording import (
 )
 
 _ROW_INCH, _WIDTH_INCH, _NARROW_INCH = 0.27, 5.9, 4.55
-_AXES_INCH, _CHARACTER_INCH = 1.77, 0.061
+_AXES_INCH, _CHARACTER_INCH = 1.77, 0.066
 # The figure's width holds intervals of this many characters; longer ones widen it.
 _INTERVAL_CHARACTERS = 20
 _LINES = ("-", "--", "-.", ":")
