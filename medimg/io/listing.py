@@ -15,6 +15,7 @@ from medimg.io.dicom import tags
 from medimg.io.dicom.aside import passed_over
 from medimg.io.dicom.copies import without_copies
 from medimg.io.dicom.headers import Header, probe
+from medimg.io.dicom.layouts import Layouts
 from medimg.io.dicom.load import load
 from medimg.io.dicom.series import Stack, stacks
 from medimg.io.findings import Finding
@@ -166,9 +167,10 @@ def _scan_folder(folder: Path, policy: ReadPolicy) -> Scan:
     headers: list[Header] = []
     single: list[tuple[Path, Content]] = []
     skipped: dict[str, list[Path]] = {}
+    layouts = Layouts()
     for file in files:
         try:
-            found = probe(file, max_bytes=policy.max_bytes)
+            found = probe(file, max_bytes=policy.max_bytes, layouts=layouts)
         except InputError as error:
             value = None if error.got is None else str(error.got)
             findings.append(Finding("UNREADABLE", "warning", error.what, file=str(file), value=value))

@@ -25,6 +25,7 @@ from pydicom.uid import (
 from medimg.io.dicom import headers as dicom_headers
 from medimg.io.dicom import tags
 from medimg.io.dicom.headers import Header, probe, read_header
+from medimg.io.dicom.layouts import Layouts
 from medimg.io.dicom.walk import HEAD_BYTES, walk
 from medimg.io.read import read
 from medimg.io.sniff import Content
@@ -159,6 +160,28 @@ def test_any_file(tmp_path: Path, damaged: bool) -> None:
             print(f"seed {seed}")
             raise
     assert taken > CASES * (0.1 if damaged else 0.8)
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_files_walked_with_the_layouts_of_others(tmp_path: Path, damaged: bool) -> None:
+    layouts, path, wanted = Layouts(), tmp_path / "a.dcm", frozenset(tags.WANTED)
+    for seed in range(CASES):
+        rng = random.Random(seed // 5)
+        raw = bytearray(_file(rng))
+        rng = random.Random(seed)
+        # Values alone differ, then lengths too.
+        raw = raw.replace(b"-1024 ", rng.choice([b"-1024 ", b"+1000 "])).replace(b"1\\2\\3 ", b"3\\2\\1 ")
+        path.write_bytes(_damage(raw, rng) if damaged or seed % 5 == 4 else raw)
+        raw = bytearray(path.read_bytes())
+        with open(path, "rb", buffering=0) as file:
+            alone = walk(file, bytes(raw[:HEAD_BYTES]), len(raw), wanted)
+            same = walk(file, bytes(raw[:HEAD_BYTES]), len(raw), wanted, layouts)
+        assert (alone is None) is (same is None), seed
+        if alone is not None and same is not None:
+            assert list(alone.elements.raw.items()) == list(same.elements.raw.items()), seed
+            assert list(alone.meta.raw.items()) == list(same.meta.raw.items()), seed
+            for name in ("transfer_syntax", "pixel_offset", "pixel_length", "encapsulated_offset"):
+                assert getattr(alone, name) == getattr(same, name), (seed, name)
 
 
 def _on_disk(path: Path, ds: object, factory: ModuleType, edit: object = None) -> Path:

@@ -56,8 +56,8 @@ def test_read_takes_what_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_other_bytes_behind_a_member(tmp_path: Path) -> None:
-    for tail in (b"a", b"abc", b"\x1f"):
-        with pytest.raises(OSError, match="other bytes"):
+    for tail in (b"a", b"abc", b"\x1f", b"\0\0abc"):
+        with pytest.raises((EOFError, OSError)):
             _inflate(tmp_path / "a.gz", gzip.compress(b"xyz") + tail)
 
 

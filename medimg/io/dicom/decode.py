@@ -97,10 +97,15 @@ def _encapsulated(header: Header, stated: UID, frames: dict[int, bytes], planar:
 
 def _located(header: Header, wanted: set[int]) -> dict[int, bytes]:
     """Take the wanted frames from where the header says that the first item lies."""
-    # Mapped, so that no length in the file makes anything be allocated that the file does not have.
-    with header.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
-        mapped.seek(header.encapsulated_offset or 0)
-        return _frames(mapped, header.frames, wanted, None)
+    # Read whole or mapped, so that no length in the file makes anything be allocated that the file does not have.
+    with header.path.open("rb", buffering=0) as file:
+        if header.frames == 1:
+            # Every thread's unmapping would stop all others for a moment.
+            file.seek(header.encapsulated_offset or 0)
+            return _frames(file.readall(), header.frames, wanted, None)
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            mapped.seek(header.encapsulated_offset or 0)
+            return _frames(mapped, header.frames, wanted, None)
 
 
 def _is_plain(header: Header) -> bool:

@@ -70,8 +70,10 @@ class Encoded:
     _native: Dataset | None = None
     _planar: int = 0
 
-    def frame(self, index: int, *, as_rgb: bool = False) -> NDArray[Any]:
+    def frame(self, index: int, *, as_rgb: bool = False, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Decode one frame: (Y, X), or (Y, X, 3) in RGB where ``as_rgb`` converts YBR.
+
+        ``out`` is C-contiguous memory that may be filled; where its values are the frame's, a view of it comes back.
 
         Raises
         ------
@@ -81,7 +83,7 @@ class Encoded:
             No decoder for the transfer syntax is installed.
         """
         header = self.header
-        array = guarded(header, self.syntax, lambda: self._decode(index, as_rgb))
+        array = guarded(header, self.syntax, lambda: self._decode(index, as_rgb, out))
         expected = (header.rows, header.columns, *((header.samples,) if header.samples > 1 else ()))
         if array.shape != expected:
             raise InputError(
@@ -89,7 +91,7 @@ class Encoded:
             )
         return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
-    def _decode(self, index: int, as_rgb: bool) -> NDArray[Any]:
+    def _decode(self, index: int, as_rgb: bool, out: NDArray[Any] | None) -> NDArray[Any]:
         header, syntax = self.header, self.syntax
         if self._native is None and index not in self._frames:
             raise too_few(header, index)
@@ -114,7 +116,7 @@ class Encoded:
             return unpack_rle_bits(frame, header)
         if syntax in RETIRED_JPEG or (syntax == JPEGExtended12Bit and header.bits_stored > 8):
             return decode_twelve_bits(frame, header, syntax)
-        fast = decode_fast(frame, header, syntax)
+        fast = decode_fast(frame, header, syntax, out)
         return self._by_pydicom(frame, as_rgb) if fast is None else fast
 
     def _by_pydicom(self, frame: bytes, as_rgb: bool) -> NDArray[Any]:

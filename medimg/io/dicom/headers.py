@@ -33,6 +33,7 @@ from pydicom.uid import (
 
 from medimg.errors import InputError
 from medimg.io.dicom import tags
+from medimg.io.dicom.layouts import Layouts
 from medimg.io.dicom.tags import Elements
 from medimg.io.dicom.walk import HEAD_BYTES, deflated_from, walk
 from medimg.io.memory import check_expansion
@@ -174,7 +175,7 @@ def known_uid(value: str) -> UID:
     return UID(value, validation_mode=IGNORE)
 
 
-def probe(path: Path, *, max_bytes: int | None = None) -> Header | Content:
+def probe(path: Path, *, max_bytes: int | None = None, layouts: Layouts | None = None) -> Header | Content:
     """Tell what a file is and, where it is DICOM, read its header, in one go.
 
     Parameters
@@ -182,6 +183,8 @@ def probe(path: Path, *, max_bytes: int | None = None) -> Header | Content:
     path : Path
     max_bytes : int, optional
         Limit of what a deflated file may grow to.
+    layouts : Layouts, optional
+        What was seen in other files of the same scan; it makes this one faster to read, and is added to.
 
     Returns
     -------
@@ -197,7 +200,7 @@ def probe(path: Path, *, max_bytes: int | None = None) -> Header | Content:
         head = _read(file, path)
         content = content_of(path, head)
         if content.kind == "dicom" and not content.compressed:
-            return _open_header(path, file, head, max_bytes)
+            return _open_header(path, file, head, max_bytes, layouts)
         return content
 
 
@@ -210,7 +213,7 @@ def read_header(path: Path, *, max_bytes: int | None = None) -> Header:
         Not DICOM, or damaged before the pixels.
     """
     with open_regular(path) as file:
-        return _open_header(path, file, _read(file, path), max_bytes)
+        return _open_header(path, file, _read(file, path), max_bytes, None)
 
 
 def _read(file: io.FileIO, path: Path) -> bytes:
@@ -220,10 +223,10 @@ def _read(file: io.FileIO, path: Path) -> bytes:
         raise InputError("The file cannot be read.", where=path, got=error.strerror) from error
 
 
-def _open_header(path: Path, file: io.FileIO, head: bytes, max_bytes: int | None) -> Header:
+def _open_header(path: Path, file: io.FileIO, head: bytes, max_bytes: int | None, layouts: Layouts | None) -> Header:
     size = os.fstat(file.fileno()).st_size
     try:
-        walked = walk(file, head, size, _WANTED)
+        walked = walk(file, head, size, _WANTED, layouts)
         if walked is None:
             return _pydicom_header(path, file, head, size, max_bytes)
     except PYDICOM_ERRORS as error:

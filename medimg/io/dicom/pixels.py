@@ -179,17 +179,15 @@ def _floats(
 
 def _to_float(plane: NDArray[Any], rescale: Rescale, target: NDArray[np.float32]) -> None:
     """Rescale (Y, X) stored values into float32, rounding once."""
-    if rescale.is_whole and plane.dtype.kind != "f" and plane.dtype.itemsize <= 2:
-        largest = max(abs(int(plane.min())), abs(int(plane.max()))) * abs(rescale.slope)
-        if largest + abs(rescale.intercept) <= _WHOLE_FLOATS:
-            # All numbers on the way are whole and held exactly.
-            if rescale.slope == 1:
-                np.add(plane, np.float32(rescale.intercept), out=target)
-            else:
-                np.multiply(plane, np.float32(rescale.slope), out=target)
-                np.add(target, np.float32(rescale.intercept), out=target)
-            return
-    _exactly(plane, rescale, target)
+    largest = (1 << 8 * plane.dtype.itemsize) * abs(rescale.slope) + abs(rescale.intercept)
+    if plane.dtype.kind == "f" or not rescale.is_whole or largest > _WHOLE_FLOATS:
+        _exactly(plane, rescale, target)
+    # All numbers on the way are whole and held exactly.
+    elif rescale.slope == 1:
+        np.add(plane, np.float32(rescale.intercept), out=target)
+    else:
+        np.multiply(plane, np.float32(rescale.slope), out=target)
+        np.add(target, np.float32(rescale.intercept), out=target)
 
 
 # What overflows float32 becomes infinite, which is looked for afterwards.

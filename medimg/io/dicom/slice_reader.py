@@ -154,7 +154,9 @@ class _Reading:
     def coded(self, n: int, opened: Encoded | None) -> None:
         """Decode one slice, of a file of its own where ``opened`` is None."""
         plane = self._memory(n)
-        plane[:] = (opened or self.open([n])).frame(self._headers[n].frame)
+        decoded = (opened or self.open([n])).frame(self._headers[n].frame, out=plane)
+        if not np.may_share_memory(decoded, plane):
+            plane[:] = decoded
         self._done(n, plane)
 
     def _done(self, n: int, plane: NDArray[Any]) -> None:
@@ -222,7 +224,7 @@ def _clean(plane: NDArray[Any], header: Header) -> bool:
     if bits >= header.bits_allocated or plane.dtype.kind == "f":
         return False
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if header.signed else (0, (1 << bits) - 1)
-    if low <= int(plane.min()) and int(plane.max()) <= high:
+    if int(plane.max()) <= high and (not header.signed or low <= int(plane.min())):
         return False
     unused = plane.dtype.itemsize * 8 - bits
     np.left_shift(plane, unused, out=plane)

@@ -26,6 +26,8 @@ from pydicom.uid import (
 )
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
+from medimg.io.dicom.layouts import Element, Layouts
+from medimg.io.dicom.layouts import Raw as _Raw
 from medimg.io.dicom.tags import CHARACTER_SET, TRANSFER_SYNTAX, Elements
 
 HEAD_BYTES = 1 << 14
@@ -48,7 +50,6 @@ _SYNTAXES = {str(uid) for uid in AllTransferSyntaxes} - {
 _element = struct.Struct("<HH2sH").unpack_from
 _tag_length = struct.Struct("<HHL").unpack_from
 _long = struct.Struct("<L").unpack_from
-_Raw = dict[int, tuple[str, bytes]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,9 @@ class _Head:
         return self.data
 
 
-def walk(file: io.FileIO, head: bytes, size: int, wanted: Container[int]) -> Walked | None:
+def walk(
+    file: io.FileIO, head: bytes, size: int, wanted: Container[int], layouts: Layouts | None = None
+) -> Walked | None:
     """Find the wanted elements of a plain DICOM file.
 
     Parameters
@@ -111,6 +114,8 @@ def walk(file: io.FileIO, head: bytes, size: int, wanted: Container[int]) -> Wal
         Bytes in the file.
     wanted : container of int
         Tags to keep; it must hold SpecificCharacterSet (0008,0005), which tells whether pydicom would go on.
+    layouts : Layouts, optional
+        What was seen in other files of the scan, walked for the same tags; what this one has is added.
 
     Returns
     -------
@@ -118,7 +123,7 @@ def walk(file: io.FileIO, head: bytes, size: int, wanted: Container[int]) -> Wal
         None where pydicom should read this file.
     """
     try:
-        return _walk_file(_Head(file, head, size), wanted)
+        return _walk_file(_Head(file, head, size), wanted, layouts)
     except (_NotPlain, struct.error):
         return None
 
@@ -126,18 +131,18 @@ def walk(file: io.FileIO, head: bytes, size: int, wanted: Container[int]) -> Wal
 def deflated_from(file: io.FileIO, head: bytes, size: int) -> int | None:
     """Return where the deflated part of a DICOM file begins; None where the file is not deflated."""
     try:
-        _, syntax, pos = _walk_meta(_Head(file, head, size))
+        _, syntax, pos = _walk_meta(_Head(file, head, size), None)
     except (_NotPlain, struct.error):
         return None
     return pos if syntax == DeflatedExplicitVRLittleEndian else None
 
 
-def _walk_meta(head: _Head) -> tuple[_Raw, str, int]:
+def _walk_meta(head: _Head, layouts: Layouts | None) -> tuple[_Raw, str, int]:
     """Return the file meta header, the transfer syntax that it states, and where it ends."""
     if head.data[128:132] != b"DICM":
         raise _NotPlain
     meta: _Raw = {}
-    pos = _walk_elements(head, 132, _AFTER_META, False, range(_META_LENGTH, _AFTER_META), meta)
+    pos = _walk_elements(head, 132, _AFTER_META, False, range(_META_LENGTH, _AFTER_META), meta, layouts)
     # The first element tells pydicom whether it understood the meta header.
     if next(iter(meta), 0) != _META_LENGTH or [len(meta[_META_LENGTH][1]), meta[_META_LENGTH][0]] != [4, "UL"]:
         raise _NotPlain
@@ -147,15 +152,15 @@ def _walk_meta(head: _Head) -> tuple[_Raw, str, int]:
     return meta, value.removesuffix(b"\0").decode("latin-1"), pos
 
 
-def _walk_file(head: _Head, wanted: Container[int]) -> Walked:
-    meta, syntax, pos = _walk_meta(head)
+def _walk_file(head: _Head, wanted: Container[int], layouts: Layouts | None) -> Walked:
+    meta, syntax, pos = _walk_meta(head, layouts)
     if syntax not in _SYNTAXES:
         raise _NotPlain
     implicit = syntax == _IMPLICIT
     if implicit == _looks_explicit(head.reach(pos + 8), pos):
         raise _NotPlain
     raw: _Raw = {}
-    pos = _walk_elements(head, pos, _PIXELS_FIRST, implicit, wanted, raw)
+    pos = _walk_elements(head, pos, _PIXELS_FIRST, implicit, wanted, raw, layouts)
     _check_character_set(*raw.get(CHARACTER_SET, _TEXT))
     found = Elements(raw), Elements(meta), syntax
     if pos == head.size:
@@ -181,25 +186,47 @@ def _looks_explicit(data: bytes, pos: int) -> bool:
     return 0x40 < data[pos + 4] < 0x5B and 0x40 < data[pos + 5] < 0x5B
 
 
-def _walk_elements(head: _Head, pos: int, stop: int, implicit: bool, wanted: Container[int], raw: _Raw) -> int:
-    """Keep the wanted elements before the tag ``stop``; return the position of the element that ended it.
+def _walk_elements(
+    head: _Head, pos: int, stop: int, implicit: bool, wanted: Container[int], raw: _Raw, layouts: Layouts | None
+) -> int:
+    """Keep the wanted elements before the tag ``stop``; return the position of the element that ended it."""
+    last, ended = -1, False
+    while not ended:
+        if layouts is not None:
+            pos, last = layouts.take(head.data, pos, last, (stop, implicit), raw)
+        pos, last, ended, walked = _walk_run(head, pos, last, stop, implicit, wanted, raw)
+        if layouts is not None:
+            layouts.learn(head.data, walked, (stop, implicit))
+    return pos
 
-    The bytes of this loop run once for every element of every file, so that it is written for speed.
+
+def _walk_run(
+    head: _Head, pos: int, last: int, stop: int, implicit: bool, wanted: Container[int], raw: _Raw
+) -> tuple[int, int, bool, list[Element]]:
+    """Keep the wanted elements behind the tag ``last``, until the tag ``stop`` or behind an undefined length.
+
+    The bytes of this loop run once for every element that no layout holds, so that it is written for speed.
+
+    Returns
+    -------
+    pos, last, ended, walked : int, int, bool, list of Element
+        Where the next element is, the tag before it, whether that is all, and the elements of stated length.
     """
-    data, limit, last = head.data, len(head.data) - 12, -1
+    walked: list[Element] = []
+    data, limit = head.data, len(head.data) - 12
     while True:
         if pos > limit:
             if pos == head.size:
-                return pos
+                return pos, last, True, walked
             data = head.reach(min(pos + 12, head.size))
             limit = len(data) - 12
         group, number, vr_bytes, length = _element(data, pos)
         tag = group << 16 | number
         if not last < tag < stop:
             if tag >= stop:
-                return pos
+                return pos, last, True, walked
             raise _NotPlain
-        last = tag
+        last, begin = tag, pos
         if implicit:
             start = pos + 8
             (length,) = _long(data, pos + 4)
@@ -209,16 +236,17 @@ def _walk_elements(head: _Head, pos: int, stop: int, implicit: bool, wanted: Con
             start, length = _long_form(data, pos, vr_bytes)
         if length == _UNDEFINED:
             pos = _end_of_sequence(head, start, tag, vr_bytes, implicit, 0)
-            data, limit = head.data, len(head.data) - 12
             if tag in wanted:
                 raw[tag] = ("SQ", b"")
-            continue
-        pos = start + length
+            return pos, last, False, walked
+        pos, vr = start + length, None
         if tag in wanted:
             if pos > len(data):
                 data = head.reach(pos)
                 limit = len(data) - 12
-            raw[tag] = ("" if implicit else vr_bytes.decode("ascii"), data[start:pos])
+            vr = "" if implicit else vr_bytes.decode("ascii")
+            raw[tag] = (vr, data[start:pos])
+        walked.append((tag, begin, start, pos, vr))
 
 
 def _long_form(data: bytes, pos: int, vr_bytes: bytes) -> tuple[int, int]:

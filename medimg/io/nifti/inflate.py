@@ -1,6 +1,7 @@
 """Inflate a gzip file ahead of its reader: one thread inflates the next block while the last one is used.
 
-Where the process has one core alone, no thread is started.
+Where the process has one core alone, no thread is started. Blocks lie in two buffers that are used in turn: memory
+that is fresh for every block costs more than to inflate into it.
 """
 
 from __future__ import annotations
@@ -8,15 +9,16 @@ from __future__ import annotations
 import io
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
+from typing import cast
 
-from isal import igzip_lib
+import numpy as np
+from isal import igzip
 
 from medimg.io.cores import available_cores
 
-_MAGIC = b"\x1f\x8b"
-_READ_BYTES, _FIRST_BYTES = 1 << 18, 1 << 14
+_FIRST_BYTES = 1 << 14
 # Alone, a block stays in the cache; between two threads, the hand-over costs more than the cache gains.
-_ALONE_BYTES, _BLOCK_BYTES = 1 << 18, 1 << 21
+_ALONE_BYTES, _BLOCK_BYTES = 1 << 18, 1 << 20
 
 
 class Inflated:
@@ -29,14 +31,16 @@ class Inflated:
 
     Notes
     -----
-    Reading raises EOFError where the file ends too early, OSError where something else than another gzip member
-    follows a member, and ``isal.igzip_lib.error`` where the data are damaged.
+    Reading raises EOFError where the file ends too early, OSError where a checksum is wrong or something else than
+    another gzip member follows a member, and ``isal.igzip_lib.error`` where the data are damaged. Very few such
+    bytes count as a member that ends too early.
     """
 
     def __init__(self, file: io.FileIO) -> None:
-        self._file, self._member, self._input = file, _new_member(), b""
+        self._stream = cast(io.BufferedReader, igzip.IGzipFile(fileobj=file, mode="rb"))
         self._pool, self._ahead = ThreadPoolExecutor(1), available_cores() > 1
-        self._next: Future[bytes] | None = None
+        self._next: Future[memoryview] | None = None
+        self._buffers: list[memoryview] = []
         self._block, self._place, self._begun = memoryview(b""), 0, False
 
     def __enter__(self) -> Inflated:
@@ -46,6 +50,7 @@ class Inflated:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stream.close()
 
     def readinto(self, target: memoryview) -> int:
         """Fill the beginning of ``target``; return how many bytes that were, 0 at the end."""
@@ -72,38 +77,29 @@ class Inflated:
 
     def _advance(self) -> None:
         self._place = 0
-        if not self._begun or not self._ahead:
+        if not self._begun:
             # Often only a header is wanted: no thread for that.
-            self._block = memoryview(self._inflate(_ALONE_BYTES if self._begun else _FIRST_BYTES))
-            self._begun = True
+            self._begun, self._block = True, self._inflate(_buffer(_FIRST_BYTES))
             return
-        future = self._next if self._next is not None else self._pool.submit(self._inflate, _BLOCK_BYTES)
-        self._block = memoryview(future.result())
-        self._next = self._pool.submit(self._inflate, _BLOCK_BYTES) if self._block else future
+        if not self._buffers:
+            sizes = [_BLOCK_BYTES] * 2 if self._ahead else [_ALONE_BYTES]
+            self._buffers = [_buffer(size) for size in sizes]
+        if not self._ahead:
+            self._block = self._inflate(self._buffers[0])
+            return
+        future = self._next if self._next is not None else self._submit()
+        self._block = future.result()
+        self._next = self._submit() if self._block else future
 
-    def _inflate(self, size: int) -> bytes:
-        """Return the next block of at most ``size`` bytes, empty at the end of the file."""
-        while True:
-            if self._member.eof:
-                self._input = self._member.unused_data.lstrip(b"\0") or self._read().lstrip(b"\0")
-                if not self._input:
-                    return b""
-                self._input += b"" if len(self._input) > 1 else self._read()
-                if not self._input.startswith(_MAGIC):
-                    raise OSError("other bytes follow the compressed ones")
-                self._member = _new_member()
-            elif self._member.needs_input:
-                self._input = self._read()
-                if not self._input:
-                    raise EOFError("the compressed file ends too early")
-            block = self._member.decompress(self._input, size)
-            self._input = b""
-            if block:
-                return block
+    def _submit(self) -> Future[memoryview]:
+        """Have the buffer filled that was used up before the last one."""
+        self._buffers.reverse()
+        return self._pool.submit(self._inflate, self._buffers[0])
 
-    def _read(self) -> bytes:
-        return self._file.read(_READ_BYTES) or b""
+    def _inflate(self, buffer: memoryview) -> memoryview:
+        """Return the part of a buffer that the next bytes fill, empty at the end of the file."""
+        return buffer[: self._stream.readinto(buffer)]
 
 
-def _new_member() -> igzip_lib.IgzipDecompressor:
-    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+def _buffer(size: int) -> memoryview:
+    return np.empty(size, np.uint8).data
