@@ -20,9 +20,10 @@ VERBS = {
     "plan": "fingerprint -> preparation, patch, network, batch, each with its reason and a forecast",
     "train": "the whole way: plan, train, candidate package, held-out evaluation, report, gate",
     "evaluate": "run a package on labelled scans: tables and a report",
-    "report": "the report of a run or an evaluation, rendered again",
+    "report": "the report of a run again, or of predictions and counts that any toolkit made; its protocol first",
     "export": "a trained run -> a sealed package (or exit 4), or a marked candidate",
     "predict": "a package on a new study: masks, probabilities, boxes, JSON",
+    "serve": "beside a PACS: receive studies, run packages on them, send DICOM results back",
 }
 
 DETAILS = {
@@ -41,11 +42,34 @@ DETAILS = {
         "medimg train -m experiment=NAME trainer.seed=0,1,2   a sweep (Hydra launchers work)"
     ),
     "evaluate": "medimg evaluate package=PACKAGE experiment=NAME data.root=FOLDER output=FOLDER",
-    "report": "medimg report run=RUN_FOLDER output=FOLDER",
+    "report": (
+        "medimg report protocol output=PROTOCOL.json settings=FILE.yaml   before the test set is opened\n"
+        "  evaluation.endpoints=[{metric: auc, target: T, primary: true, floor: 0.8, gap_margin: 0.1}]\n"
+        "  tuning=TABLE          fixes thresholds on predictions of the tuning split (evaluation.threshold_rule)\n"
+        "  thresholds={T: 0.5}   declares them instead\n"
+        "medimg report predictions=TABLE protocol=PROTOCOL.json output=FOLDER [subjects=TABLE]   any toolkit's\n"
+        "  columns.case=… columns.subject=… columns.truth=… columns.score=…   one row per case and target,\n"
+        "  columns.score={T: COLUMN, U: COLUMN}   or columns for every target; nnU-Net's summary.json as it is\n"
+        "  columns.site=… columns.dice=… people.sex=… people.age=…\n"
+        "  ancestry.column=… ancestry.scheme=OMB-2024 ancestry.provenance=self_report   or …_column, row by row\n"
+        "  predicted_at=2026-03-01T09:30:00Z      or columns.predicted_at; the file's time by default\n"
+        "medimg report counts=TABLE protocol=PROTOCOL.json output=FOLDER   axis,value,target,tp,fp,fn,tn[,n_patients]\n"
+        "medimg report summary predictions=TABLE|run=FOLDER protocol=PROTOCOL.json sender=SITE output=SITE.json\n"
+        "medimg report summaries=[A.json,B.json] protocol=PROTOCOL.json output=FOLDER   sites that send counts\n"
+        "medimg report run=RUN_FOLDER output=FOLDER                        the report of a run, rendered again\n"
+        "  language=zh, pdf=true, dossier=true [declared=FILE.yaml] with any of these\n"
+        "  exploratory=true looks at predictions without an earlier protocol, and validates nothing\n"
+        "  tables are CSV, TSV or Parquet; every key can stand in settings=FILE.yaml; docs/report.md has examples"
+    ),
     "export": "medimg export run=RUN_FOLDER output=FOLDER [key=PRIVATE_KEY.pem] [--candidate]",
     "predict": (
         "medimg predict package=PACKAGE input=FILE|FOLDER|SERIES output=FOLDER [probabilities=true] [json=true]\n"
         "  several channels: input.T1w=a.nii.gz input.FLAIR=b.nii.gz"
+    ),
+    "serve": (
+        "medimg serve settings=FILE.yaml [root=FOLDER] [receiver.port=11112] [receiver.peers=[PACS]] [KEY=VALUE …]\n"
+        "  FILE.yaml: receiver, completeness, routes, destinations, worker, retry; see configs/pacs/example.yaml\n"
+        "  pacs=example          starts from that file; SIGTERM or Ctrl-C stops, and nothing is lost"
     ),
 }
 

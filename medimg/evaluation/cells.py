@@ -1,7 +1,9 @@
 """One endpoint in one group: measured, compared with its reference, judged, and adjusted over its family.
 
-A family is an axis: all its groups and all its primary endpoints together (Holm), all its groups and its other
-endpoints together (Benjamini-Hochberg), floors and gaps apart.
+Primary endpoints decide, whatever the axis: ancestry is one family, with all its groups and primary endpoints, and the
+other axes together are another (Holm). The other endpoints are a family an axis (Benjamini-Hochberg; those of the
+standard panel apart). Floors and gaps are adjusted apart. The cells of two crossed axes are one family of their own,
+all endpoints together (Benjamini-Hochberg): they inform and never decide.
 """
 
 from __future__ import annotations
@@ -12,9 +14,13 @@ from dataclasses import dataclass, replace
 from medimg.evaluation.document import Gap, Result, Verdict
 from medimg.evaluation.estimates import Measured
 from medimg.evaluation.intervals import Floats, difference
+from medimg.evaluation.measured import exact_bounds
 from medimg.evaluation.multiplicity import benjamini_hochberg, holm
 from medimg.evaluation.protocol import EndpointRule, Protocol
-from medimg.evaluation.verdicts import after_adjustment, is_small, judge_against, shortfall, smallest_detectable_gap
+from medimg.evaluation.verdicts import after_adjustment, judge_against, shortfall, smallest_detectable_gap
+
+CROSS = "*"
+"""Between the names of two crossed axes."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +29,9 @@ class Cell:
 
     ``lacking`` says what the group lacks for a verdict. ``gap`` is the difference with its interval; ``compared``
     is False on the axis 'overall' and for the reference group itself. ``reference_short``: the gap has no verdict
-    although the group holds enough, because its reference does not.
+    although the group holds enough, because its reference does not. ``simultaneous`` holds for all groups of the axis
+    together. ``bounds_note`` says what the patients of unknown ancestry could change. ``held_back`` says why
+    the numbers are not published; ``muted``: nor are the verdicts, unless the group does not meet.
     """
 
     axis: str
@@ -43,6 +51,15 @@ class Cell:
     gap_adjusted: float | None = None
     detectable: float | None = None
     reference_short: bool = False
+    simultaneous: tuple[float, float] | None = None
+    bounds_note: str | None = None
+    held_back: str | None = None
+    muted: bool = False
+
+    @property
+    def crossed(self) -> bool:
+        """Whether this is a cell of two crossed axes."""
+        return CROSS in self.axis
 
 
 def make_cell(
@@ -101,11 +118,22 @@ def adjust(cells: Sequence[Cell], confidence: float) -> list[Cell]:
     The axis 'overall' asks one question an endpoint and is not adjusted.
     """
     found = list(cells)
-    for axis in sorted({cell.axis for cell in cells} - {"overall"}):
-        for primary, method in ((True, holm), (False, benjamini_hochberg)):
-            members = [i for i, c in enumerate(cells) if c.axis == axis and c.rule.primary == primary]
-            _adjust_family(found, members, method, confidence)
+    families: dict[tuple[str, str], list[int]] = {}
+    for i, cell in enumerate(cells):
+        if cell.axis != "overall":
+            families.setdefault(family_of(cell), []).append(i)
+    for (_, kind), members in families.items():
+        _adjust_family(found, members, holm if kind == "primary" else benjamini_hochberg, confidence)
     return found
+
+
+def family_of(cell: Cell) -> tuple[str, str]:
+    """Return the axes and the kind of endpoints that a cell's claims are adjusted over."""
+    if cell.crossed:
+        return cell.axis, "crossed"
+    if cell.rule.family == "primary":
+        return ("ancestry" if cell.axis == "ancestry" else "other axes"), "primary"
+    return cell.axis, cell.rule.family
 
 
 def _adjust_family(
@@ -122,10 +150,13 @@ def _adjust_family(
 
 
 def publish(cell: Cell, protocol: Protocol) -> Result:
-    """Return the published form of a cell; small ones without numbers where the protocol suppresses them."""
-    measured, estimate, primary = cell.measured, cell.measured.estimate, cell.rule.primary
-    if is_small(measured.n_patients, protocol):
-        return _suppressed(cell, protocol)
+    """Return the published form of a cell; without numbers where they are held back."""
+    measured, estimate = cell.measured, cell.measured.estimate
+    by_holm = cell.rule.primary and not cell.crossed
+    low, high = cell.simultaneous or (None, None)
+    exact_low, exact_high = exact_bounds(estimate, protocol.confidence)
+    if cell.held_back is not None:
+        return _suppressed(cell, cell.held_back)
     return Result(
         endpoint=cell.rule.id,
         estimate=estimate.value,
@@ -134,24 +165,23 @@ def publish(cell: Cell, protocol: Protocol) -> Result:
         interval_method=estimate.method,
         n_cases=measured.n_cases,
         n_patients=measured.n_patients,
-        n_positives=shown(measured.n_positives, protocol),
-        n_negatives=shown(measured.n_negatives, protocol),
-        n_failed=shown(measured.n_failed, protocol),
+        n_positives=measured.n_positives,
+        n_negatives=measured.n_negatives,
+        n_failed=measured.n_failed,
         reason=estimate.reason,
-        note=estimate.note,
+        note="; ".join(text for text in (estimate.note, cell.bounds_note) if text) or None,
         floor_verdict=cell.floor_verdict,
         floor_p_value=cell.floor_p,
-        floor_p_holm=cell.floor_adjusted if primary else None,
-        floor_p_bh=None if primary else cell.floor_adjusted,
+        floor_p_holm=cell.floor_adjusted if by_holm else None,
+        floor_p_bh=None if by_holm else cell.floor_adjusted,
         verdict_reason=cell.lacking or _held_back(cell),
+        exact_low=exact_low,
+        exact_high=exact_high,
+        simultaneous_low=low,
+        simultaneous_high=high,
         gap=_publish_gap(cell),
         smallest_detectable_gap=cell.detectable,
     )
-
-
-def shown(count: int | None, protocol: Protocol) -> int | None:
-    """Return a count as published: None where it is small and the protocol suppresses."""
-    return None if count is None or is_small(count, protocol) else count
 
 
 def _held_back(cell: Cell) -> str | None:
@@ -167,7 +197,7 @@ def _publish_gap(cell: Cell) -> Gap | None:
     if not cell.compared:
         return None
     estimate, low, high = cell.gap if cell.gap is not None else (None, None, None)
-    primary = cell.rule.primary
+    by_holm = cell.rule.primary and not cell.crossed
     return Gap(
         reference=cell.reference,
         estimate=estimate,
@@ -176,14 +206,13 @@ def _publish_gap(cell: Cell) -> Gap | None:
         method="MOVER (Newcombe's method 10 for rates)" if cell.gap is not None else None,
         verdict=cell.gap_verdict,
         p_value=cell.gap_p,
-        p_holm=cell.gap_adjusted if primary else None,
-        p_bh=None if primary else cell.gap_adjusted,
+        p_holm=cell.gap_adjusted if by_holm else None,
+        p_bh=None if by_holm else cell.gap_adjusted,
         reason=cell.gap_reason,
     )
 
 
-def _suppressed(cell: Cell, protocol: Protocol) -> Result:
-    reason = f"suppressed: fewer than {protocol.suppress_below} patients"
+def _suppressed(cell: Cell, reason: str) -> Result:
     gap = None
     if cell.compared:
         gap = Gap(
@@ -192,7 +221,7 @@ def _suppressed(cell: Cell, protocol: Protocol) -> Result:
             low=None,
             high=None,
             method=None,
-            verdict=cell.gap_verdict,
+            verdict=_spoken(cell, cell.gap_verdict),
             p_value=None,
             reason=reason,
         )
@@ -208,8 +237,12 @@ def _suppressed(cell: Cell, protocol: Protocol) -> Result:
         n_negatives=None,
         n_failed=None,
         reason=reason,
-        floor_verdict=cell.floor_verdict,
+        floor_verdict=_spoken(cell, cell.floor_verdict),
         verdict_reason=reason,
         gap=gap,
         suppressed=True,
     )
+
+
+def _spoken(cell: Cell, verdict: Verdict | None) -> Verdict | None:
+    return None if cell.muted and verdict != "DOES NOT MEET" else verdict

@@ -8,12 +8,14 @@ import numpy as np
 
 from medimg.evaluation.auc import roc_points
 from medimg.evaluation.document import Curve
-from medimg.evaluation.estimates import marks_of
 from medimg.evaluation.froc import froc_points
 from medimg.evaluation.intervals import Floats, count_patients
+from medimg.evaluation.lesion_estimates import marks_of
 from medimg.evaluation.pixel_scores import precision_recall_points
+from medimg.evaluation.protect import enough_of_both
 from medimg.evaluation.protocol import EndpointRule, Protocol
 from medimg.evaluation.selection import Selection
+from medimg.evaluation.verdicts import is_small
 
 MAX_POINTS = 201
 _FREE_RESPONSE = ("cpm", "froc_sensitivity", "lesion_sensitivity", "average_precision")
@@ -25,7 +27,7 @@ def curve_kind(rule: EndpointRule) -> Literal["roc", "froc", "pr"] | None:
         return "roc"
     if rule.metric in _FREE_RESPONSE:
         return "froc"
-    return "pr" if rule.metric == "pixel_aupr" else None
+    return "pr" if rule.metric in ("pixel_aupr", "auprc") else None
 
 
 def curve_of(
@@ -38,11 +40,11 @@ def curve_of(
 ) -> Curve | None:
     """Return a curve of at most 201 points, or None where it is undefined.
 
-    Where the protocol suppresses small cells the points are rounded to two decimals: a curve of a few positives
-    tells their scores.
+    Where the protocol suppresses small cells the points are rounded to two decimals, and there is no curve of few
+    positives or negatives: it tells their scores.
     """
     build = {"roc": _roc, "froc": _froc, "pr": _pr}[kind]
-    found = build(selection)
+    found = build(selection, protocol)
     if found is None:
         return None
     points, operating_point = found
@@ -63,10 +65,9 @@ def curve_of(
 _Found = tuple[Floats, tuple[float, float] | None] | None
 
 
-def _roc(selection: Selection) -> _Found:
-    rows = selection.cases.known("truth", "score")
-    truth = rows["truth"] == 1
-    if not truth.any() or truth.all():
+def _roc(selection: Selection, protocol: Protocol) -> _Found:
+    rows, truth = selection.scored, selection.levels.truth
+    if not enough_of_both(selection.levels, protocol):
         return None
     called = rows["predicted"]
     point = None
@@ -75,9 +76,10 @@ def _roc(selection: Selection) -> _Found:
     return roc_points(truth, rows["score"]), point
 
 
-def _froc(selection: Selection) -> _Found:
+def _froc(selection: Selection, protocol: Protocol) -> _Found:
     cases = selection.cases
-    if not cases["n_lesions"].sum():
+    carriers = count_patients(cases["patient"][cases["n_lesions"] > 0])
+    if not carriers or is_small(carriers, protocol):
         return None
     marks, _ = marks_of(selection)
     points = np.vstack([[0.0, 0.0], froc_points(marks)])
@@ -86,9 +88,12 @@ def _froc(selection: Selection) -> _Found:
     return points, point
 
 
-def _pr(selection: Selection) -> _Found:
+def _pr(selection: Selection, protocol: Protocol) -> _Found:
     if selection.positive is None or selection.negative is None:
-        return None
+        levels = selection.levels
+        if not enough_of_both(levels, protocol):
+            return None
+        return precision_recall_points(levels.positive, levels.negative), None
     positive, negative = np.nansum(selection.positive, axis=0), np.nansum(selection.negative, axis=0)
     if not positive.sum():
         return None

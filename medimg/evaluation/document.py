@@ -7,16 +7,29 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from medimg.errors import InputError
 from medimg.evaluation.canonical import canonical_json, digest
+from medimg.evaluation.document_parts import (
+    CalibrationCurve,
+    CredibleGap,
+    DecisionCurve,
+    IntersectionCount,
+    Part,
+    Separability,
+    Standardised,
+    Suppression,
+    ThresholdShift,
+    WithinSites,
+)
 from medimg.evaluation.endpoints import Better
 from medimg.evaluation.protocol import FrozenProtocol
 
-SCHEMA = "medimg.report/1"
+SCHEMA = "medimg.report/2"
 
 Verdict = Literal["MEETS", "DOES NOT MEET", "INCONCLUSIVE", "INSUFFICIENT DATA"]
+Source = Literal["package", "predictions", "counts", "histograms"]
 Status = Literal["validated", "validated_with_limitations", "ancestry_not_evaluated", "not_validated"]
 STATUSES: tuple[Status, ...] = (
     "validated",
@@ -27,19 +40,18 @@ STATUSES: tuple[Status, ...] = (
 """From best to worst."""
 
 
-class Part(BaseModel):
-    """Base of every part: unknown keys and NaN are refused."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, protected_namespaces=())
-
-
 class ModelInfo(Part):
-    """The model package that was evaluated."""
+    """The model that was evaluated: a package by its digests, or another toolkit's by its file of predictions.
+
+    ``package_digest`` and ``weights_sha256`` are empty for a model that came without a package; a report of that
+    kind can seal nothing.
+    """
 
     name: str
     version: str = ""
     package_digest: str
     weights_sha256: str
+    predictions_sha256: str = ""
     intended_use: str = ""
     modality: str = ""
 
@@ -56,7 +68,8 @@ class TestSet(Part):
     """Who was tested. Counts are of cases (images) and patients.
 
     ``ancestry_sources``: patients by provenance of their ancestry. ``fraction_unknown``: share of patients
-    whose ancestry is unknown or declined.
+    whose ancestry is unknown or declined. None is a number that is held back. ``provenance``: of each ancestry, how it
+    is known.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -65,14 +78,20 @@ class TestSet(Part):
     n_patients: int
     n_sites: int
     n_failed: int
-    ancestry_sources: dict[str, int]
-    ancestry_schemes: dict[str, int] = Field(default_factory=dict)
-    countries: dict[str, int] = Field(default_factory=dict)
-    fraction_unknown: float
+    ancestry_sources: dict[str, int | None]
+    ancestry_schemes: dict[str, int | None] = Field(default_factory=dict)
+    countries: dict[str, int | None] = Field(default_factory=dict)
+    fraction_unknown: float | None
+    provenance: dict[str, list[str]] = Field(default_factory=dict)
+
+    @property
+    def unknown_words(self) -> str:
+        """The share of unknown or declined ancestry in words, also where it is held back."""
+        return "a share that is held back" if self.fraction_unknown is None else f"{self.fraction_unknown:.0%}"
 
 
 class Endpoint(Part):
-    """One declared endpoint. ``floor`` is a ceiling where lower is better."""
+    """One endpoint. ``floor`` is a ceiling where lower is better. ``panel``: added by the panel, it informs."""
 
     id: str
     metric: str
@@ -84,15 +103,16 @@ class Endpoint(Part):
     unit: str
     better: Better
     parameter: float | None = None
+    panel: bool = False
 
 
 class Gap(Part):
     """Group minus reference, in the endpoint's unit.
 
     ``p_value`` is one-sided, of the hypothesis that the group is worse than the reference by no more than the
-    margin (by nothing, where no margin is declared). ``p_holm`` is adjusted over the groups of the axis and the
-    primary endpoints, ``p_bh`` over the groups of the axis and the other endpoints; DOES NOT MEET needs the
-    whole interval beyond the margin and the adjusted p below 1 - confidence.
+    margin (by nothing, where no margin is declared). ``p_holm`` is adjusted over the primary endpoints and the
+    groups of ancestry, or of all other axes; ``p_bh`` over the other endpoints and the groups of the axis. DOES NOT
+    MEET needs the whole interval beyond the margin and the adjusted p below (1 - confidence) / 2, its tail.
     """
 
     reference: str
@@ -117,6 +137,8 @@ class Result(Part):
 
     ``n_cases`` and ``n_patients`` are those that enter the estimate (of a sensitivity: those with a positive).
     ``n_positives`` and ``n_negatives`` are counted in the unit of the metric: cases, lesions or marks.
+    ``exact_low`` and ``exact_high`` are Clopper-Pearson's bounds of a proportion (at the effective number where
+    patients repeat), ``simultaneous_*`` hold for all groups of the axis together.
     ``reason`` says why a number is null; ``note`` says what else a reader must know.
     """
 
@@ -138,6 +160,10 @@ class Result(Part):
     floor_p_holm: float | None = None
     floor_p_bh: float | None = None
     verdict_reason: str | None = None
+    exact_low: float | None = None
+    exact_high: float | None = None
+    simultaneous_low: float | None = None
+    simultaneous_high: float | None = None
     gap: Gap | None = None
     smallest_detectable_gap: float | None = None
     suppressed: bool = False
@@ -153,17 +179,22 @@ class Result(Part):
 class GroupRow(Part):
     """All endpoints of one group. ``axis`` 'overall' has the one value 'all' and stands first.
 
-    ``n_positives``: cases with at least one positive target (lesion, structure, finding); null if suppressed.
+    An intersection has the axis ``ancestry*sex``, a value to print such as ``A, female``, and ``parts`` with the
+    value on each of its axes. ``n_positives``: cases with at least one positive target (lesion, structure,
+    finding); null if suppressed. ``suppressed_as``: 'small' for a cell below the limit, 'complement' for one that
+    would give a small cell away.
     """
 
-    axis: Literal["overall", "ancestry", "sex", "age_band", "site", "scanner"]
+    axis: str
     value: str
+    parts: dict[str, str] = Field(default_factory=dict)
     n_cases: int | None
     n_patients: int | None
     n_positives: int | None
     n_negatives: int | None
     n_failed: int | None = 0
     suppressed: bool = False
+    suppressed_as: Literal["small", "complement"] | None = None
     results: list[Result]
 
 
@@ -185,7 +216,11 @@ class Curve(Part):
 
 
 class Spread(Part):
-    """How far the groups of an axis lie apart, beside what chance alone would show between equal groups."""
+    """How far the groups of an axis lie apart, beside what chance alone would show between equal groups.
+
+    ``worst_shrunken`` is the worst group once what chance explains is taken out of the estimates (empirical Bayes);
+    null where chance explains all, and ``max_minus_min_shrunken`` is then 0.
+    """
 
     endpoint: str
     axis: str
@@ -196,6 +231,8 @@ class Spread(Part):
     upper_95_if_equal: float
     p_value: float
     n_groups: int
+    worst_shrunken: str | None = None
+    max_minus_min_shrunken: float | None = None
 
 
 class CrossCount(Part):
@@ -228,7 +265,8 @@ class Failure(Part):
 class Report(Part):
     """The evaluation of one model package on one held-out test set under one frozen protocol."""
 
-    schema_: Literal["medimg.report/1"] = Field(default="medimg.report/1", alias="schema")
+    schema_: Literal["medimg.report/2"] = Field(default="medimg.report/2", alias="schema")
+    source: Source = "package"
     model: ModelInfo
     task: TaskInfo
     created: datetime
@@ -237,9 +275,18 @@ class Report(Part):
     test_set: TestSet
     endpoints: list[Endpoint]
     groups: list[GroupRow]
+    intersections: list[IntersectionCount] = Field(default_factory=list)
     spreads: list[Spread] = Field(default_factory=list)
+    credible_gaps: list[CredibleGap] = Field(default_factory=list)
+    standardised: list[Standardised] = Field(default_factory=list)
+    within_sites: list[WithinSites] = Field(default_factory=list)
+    separability: Separability | None = None
     curves: list[Curve] = Field(default_factory=list)
+    calibration: list[CalibrationCurve] = Field(default_factory=list)
+    decision_curves: list[DecisionCurve] = Field(default_factory=list)
+    threshold_shifts: list[ThresholdShift] = Field(default_factory=list)
     ancestry_by_site: CrossCount
+    suppression: Suppression | None = None
     worst_cases: list[WorstCase] = Field(default_factory=list)
     failures: list[Failure] = Field(default_factory=list)
     status: Status

@@ -19,7 +19,8 @@ class Metric:
     tasks : tuple of str
         Tasks whose case table holds the columns that the metric reads.
     unit : str
-        ``fraction``, ``mm`` (or ``px`` for pictures), ``ml`` (or ``px``), ``per image``.
+        ``fraction``, ``mm`` (or ``px`` for pictures), ``ml`` (or ``px``), ``per image``, ``per case``, ``log odds``,
+        or empty for a plain number.
     better : {'higher', 'lower', 'none'}
         ``none`` marks a description that gets no verdict.
     needs : {'patients', 'positives', 'negatives', 'both'}
@@ -49,9 +50,49 @@ METRICS: dict[str, Metric] = {
     "specificity": Metric(_BINARY, "fraction", "higher", "negatives", "Specificity at the frozen threshold"),
     "ppv": Metric(_BINARY, "fraction", "higher", "patients", "Share of positive calls that are right"),
     "npv": Metric(_BINARY, "fraction", "higher", "patients", "Share of negative calls that are right"),
+    "partial_auc": Metric(
+        _BINARY, "fraction", "higher", "both", "Area under the ROC curve up to a false positive rate", "level"
+    ),
+    "auprc": Metric(_BINARY, "fraction", "higher", "both", "Average precision (area under precision-recall)"),
+    "underdiagnosis": Metric(_BINARY, "fraction", "lower", "positives", "Share of the diseased who are called healthy"),
+    "ppv_at_prevalence": Metric(
+        _BINARY, "fraction", "higher", "both", "Positive predictive value at the declared prevalence"
+    ),
+    "npv_at_prevalence": Metric(
+        _BINARY, "fraction", "higher", "both", "Negative predictive value at the declared prevalence"
+    ),
+    "prevalence": Metric(_BINARY, "fraction", "none", "patients", "Share of positive cases in the test set"),
+    "calibration_intercept": Metric(
+        _BINARY, "log odds", "none", "both", "Calibration intercept: 0 is right, above 0 scores are too low"
+    ),
+    "calibration_slope": Metric(
+        _BINARY, "", "none", "both", "Calibration slope: 1 is right, below 1 scores are too extreme"
+    ),
+    "brier": Metric(_BINARY, "fraction", "lower", "patients", "Brier score: mean squared distance of score and truth"),
+    "brier_reliability": Metric(
+        _BINARY, "fraction", "lower", "patients", "Brier score, reliability: what miscalibration costs"
+    ),
+    "brier_resolution": Metric(
+        _BINARY, "fraction", "higher", "patients", "Brier score, resolution: what telling cases apart gains"
+    ),
+    "brier_uncertainty": Metric(
+        _BINARY,
+        "fraction",
+        "none",
+        "patients",
+        "Brier score, uncertainty: of always saying the share of positives",
+    ),
+    "ece": Metric(_BINARY, "fraction", "lower", "patients", "Expected calibration error, corrected for chance"),
+    "net_benefit": Metric(_BINARY, "per case", "higher", "both", "Net benefit at a threshold probability", "level"),
     "accuracy": Metric(_CLS, "fraction", "higher", "patients", "Share of cases with the right class or grade"),
     "quadratic_kappa": Metric(_CLS, "fraction", "higher", "patients", "Quadratic weighted kappa of grades"),
     "grade_recall": Metric(_CLS, "fraction", "higher", "positives", "Share of one grade that was recognised", "grade"),
+    "grade_sensitivity": Metric(
+        _CLS, "fraction", "higher", "positives", "Share of cases of a grade or above that are graded so", "grade"
+    ),
+    "grade_specificity": Metric(
+        _CLS, "fraction", "higher", "negatives", "Share of cases below a grade that are graded so", "grade"
+    ),
     "dice_mean": Metric(_SEG, "fraction", "higher", "patients", "Mean Dice over cases"),
     "dice_median": Metric(_SEG, "fraction", "higher", "patients", "Median Dice over cases"),
     "dice_below": Metric(_SEG, "fraction", "lower", "patients", "Share of cases with Dice below a level", "level"),
@@ -61,9 +102,14 @@ METRICS: dict[str, Metric] = {
     "hd95_median": Metric(_SEG, "mm", "lower", "patients", "Median 95th percentile of surface distances"),
     "missed": Metric(_SEG, "fraction", "lower", "positives", "Share of structures present that were left empty"),
     "volume_bias": Metric(_SEG, "ml", "none", "patients", "Mean of predicted minus true volume"),
+    "volume_limit_low": Metric(_SEG, "ml", "none", "patients", "Lower limit of agreement of the volume"),
+    "volume_limit_high": Metric(_SEG, "ml", "none", "patients", "Upper limit of agreement of the volume"),
     "pixel_auc": Metric(_SEG, "fraction", "higher", "positives", "Area under the ROC curve, pixels pooled"),
     "pixel_aupr": Metric(_SEG, "fraction", "higher", "positives", "Average precision, pixels pooled"),
     "lesion_sensitivity": Metric(_DET, "fraction", "higher", "positives", "Share of lesions hit at the threshold"),
+    "lesion_sensitivity_of_size": Metric(
+        _DET, "fraction", "higher", "positives", "Share of lesions of a size hit at the threshold", "level"
+    ),
     "false_positives_per_image": Metric(
         _DET, "per image", "lower", "patients", "False marks per image at the threshold"
     ),

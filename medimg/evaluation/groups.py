@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from medimg.errors import InputError
 from medimg.evaluation.protocol import Axis, Protocol
-from medimg.evaluation.tables import DECLINED, UNKNOWN
+from medimg.evaluation.tables import DECLINED, UNKNOWN, WITHHELD
 
-LAST = (UNKNOWN, DECLINED)
-"""Rows that stand at the end of an axis, whatever their name."""
+LAST = (UNKNOWN, DECLINED, WITHHELD)
+"""Rows that stand at the end of an axis, whatever their name, and that name no group."""
 
 
 def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protocol) -> pd.DataFrame:
@@ -29,27 +29,28 @@ def assign_groups(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: Protoco
     subjects : DataFrame
         From :func:`medimg.evaluation.tables.check_subjects`.
     protocol : Protocol
-        Gives axes and age bands.
+        Gives axes, covariates and age bands.
 
     Notes
     -----
     The age at the examination (column ``age`` of the cases) goes before the age in the table of subjects.
     """
-    table = cases.copy()
+    table = cases.copy(deep=False)
     table["patient"] = subjects.index.get_indexer(pd.Index(table["subject_id"]))
     person = subjects.iloc[table["patient"].to_numpy()]
-    table["case"] = pd.factorize(table["case_id"], sort=True)[0]
+    rising = table["case_id"].is_monotonic_increasing and table["case_id"].is_unique
+    table["case"] = np.arange(len(table)) if rising else pd.factorize(table["case_id"], sort=True)[0]
     table["failed"] = table["status"] == "failed"
     age = table["age"].to_numpy()
     age = np.where(np.isnan(age), person["age"].to_numpy(), age)
-    columns: dict[Axis, NDArray[Any]] = {
-        "ancestry": person["ancestry"].to_numpy(),
-        "sex": person["sex"].to_numpy(),
+    columns: dict[Axis, Any] = {
+        "ancestry": person["ancestry"].array,
+        "sex": person["sex"].array,
         "age_band": _band_all(age, protocol.age_bands),
-        "site": table["site_id"].to_numpy(),
-        "scanner": table["scanner"].to_numpy(),
+        "site": table["site_id"],
+        "scanner": table["scanner"],
     }
-    for axis in protocol.axes:
+    for axis in dict.fromkeys((*protocol.axes, *protocol.standardise_by)):
         table[f"axis_{axis}"] = columns[axis]
     return table
 
@@ -68,10 +69,10 @@ def age_band(age: float, bands: Sequence[int]) -> str:
     return f"{bands[index]}-{bands[index + 1] - 1}"
 
 
-def _band_all(age: NDArray[np.float64], bands: Sequence[int]) -> NDArray[Any]:
-    names = np.array([UNKNOWN, *(age_band(lower, bands) for lower in bands)], dtype=object)
+def _band_all(age: NDArray[np.float64], bands: Sequence[int]) -> Any:
+    names = pd.Series([UNKNOWN, *(age_band(lower, bands) for lower in bands)], dtype="str").array
     place = np.searchsorted(bands, age, side="right")
-    return names[np.where(np.isnan(age), 0, place)]
+    return names.take(np.where(np.isnan(age), 0, place))
 
 
 def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[str]:
@@ -79,9 +80,13 @@ def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[st
 
     Ancestry always has ``unknown`` and ``declined``, and every group that the protocol expects.
     """
-    values = set(cases[f"axis_{axis}"].unique())
+    return order_values(set(cases[f"axis_{axis}"].unique()), axis, protocol)
+
+
+def order_values(values: set[str], axis: str, protocol: Protocol) -> list[str]:
+    """Return the values of an axis in the order of :func:`group_values`, with those that are always printed."""
     if axis == "ancestry":
-        values |= {*LAST, *protocol.expected_ancestries}
+        values = values | {UNKNOWN, DECLINED, *protocol.expected_ancestries}
     if axis == "age_band":
         order = [age_band(lower, protocol.age_bands) for lower in protocol.age_bands]
         named = [value for value in order if value in values]
@@ -90,25 +95,30 @@ def group_values(cases: pd.DataFrame, axis: Axis, protocol: Protocol) -> list[st
     return named + [value for value in LAST if value in values]
 
 
-def reference_of(axis: str, value: str, cases: pd.DataFrame, protocol: Protocol) -> tuple[str, NDArray[np.bool_]]:
-    """Return the name of a group's reference and the mask of its cases.
+def reference_of(axis: str, protocol: Protocol, present: Sequence[str]) -> str:
+    """Return what the groups of an axis are compared with: ``rest``, or the name of the declared group.
+
+    Parameters
+    ----------
+    axis : str
+    protocol : Protocol
+    present : sequence of str
+        The groups of the axis that hold a case.
 
     Raises
     ------
     InputError
         Where the declared reference group has no case: a gap to nobody is no gap.
     """
-    column = cases[f"axis_{axis}"]
     reference_axis, _, reference_value = protocol.reference.partition("=")
     if reference_axis != axis:
-        return "rest", (column != value).to_numpy()
-    chosen = (column == reference_value).to_numpy()
-    if not chosen.any():
+        return "rest"
+    if reference_value not in present:
         raise InputError(
             "The declared reference group has no case in the test set.",
             where="evaluation.reference",
             got=protocol.reference,
-            expected=f"one of {', '.join(sorted(set(column)))}",
+            expected=f"one of {', '.join(sorted(present))}",
             fix="declare a reference that was tested, or 'rest'",
         )
-    return reference_value, chosen
+    return reference_value

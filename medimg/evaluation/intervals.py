@@ -16,6 +16,9 @@ from scipy import special, stats
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+SKEWNESS_CORRECTED = "skewness corrected"
+"""How the method of a mean's interval ends."""
+
 
 class Found(TypedDict):
     """The patients behind an estimate: see :class:`Estimate`."""
@@ -72,6 +75,26 @@ def index_patients(patients: Ints) -> tuple[Ints, Ints]:
 def count_patients(patients: Ints) -> int:
     """Return how many distinct codes there are."""
     return int(np.count_nonzero(np.bincount(patients))) if len(patients) else 0
+
+
+def one_case_each(patient: Ints, *columns: NDArray[Any]) -> bool:
+    """Return whether every patient holds one case, or the same number of copies of one case.
+
+    Parameters
+    ----------
+    patient : (n,) int64
+        Place of each case's patient, from :func:`index_patients`.
+    *columns : (n,) array
+        What copies have in common.
+    """
+    counts = np.bincount(patient)
+    if counts.max() == 1:
+        return True
+    if counts.min() != counts.max():
+        return False
+    first = np.empty(len(counts), np.int64)
+    first[patient[::-1]] = np.arange(len(patient))[::-1]
+    return all(bool(np.array_equal(column, column[first][patient])) for column in columns)
 
 
 def quantile(confidence: float) -> float:
@@ -141,8 +164,15 @@ def difference(first: Estimate, second: Estimate) -> tuple[float, float, float]:
 
 def shared_correlation(first: Estimate, second: Estimate) -> float:
     """Return the correlation of two estimates that comes from the patients they share (0 where none)."""
-    shared, i, j = np.intersect1d(first.patients, second.patients, return_indices=True)
-    if not len(shared):
+    if not len(first.patients) or not len(second.patients):
+        return 0.0
+    # Codes are small whole numbers: looked up in a table, without sorting.
+    place = np.full(int(max(first.patients[-1], second.patients[-1])) + 1, -1)
+    place[second.patients] = np.arange(len(second.patients))
+    j = place[first.patients]
+    i = np.flatnonzero(j >= 0)
+    j = j[i]
+    if not len(i):
         return 0.0
     scale = np.sqrt(np.sum(first.influence**2) * np.sum(second.influence**2))
     if scale == 0:
@@ -165,9 +195,8 @@ def one_sided_p(value: float, bound: float, limit: float, confidence: float = 0.
 def clustered_rate(successes: Floats, totals: Floats, patients: Ints, confidence: float = 0.95) -> Estimate:
     """Return a rate with Wilson's interval at the effective number of cases.
 
-    The design effect is that of the ratio estimator over patients (Rao & Scott 1992, Biometrics 48:577), so one
-    case a patient gives exactly Wilson's interval, and duplicated cases change nothing. Where every patient
-    agrees (rate 0 or 1) each patient counts once.
+    The effective number is that of :func:`design_effect`: one case a patient gives exactly Wilson's interval,
+    duplicated cases change nothing, and where every patient agrees (rate 0 or 1) each patient counts once.
 
     Parameters
     ----------
@@ -183,19 +212,39 @@ def clustered_rate(successes: Floats, totals: Floats, patients: Ints, confidence
         return Estimate.undefined("no case to count")
     rate = float(successes.sum() / n)
     influence = (successes - rate * totals) / n
-    variance = float(np.sum(influence**2))
-    clustered = bool(np.any(totals > 1))
-    if rate in (0.0, 1.0):
-        effective = float(len(totals))
-    else:
-        # Patients who are more alike than chance may not count for more cases than there are, copies aside.
-        cap = n / _copies(successes, totals)
-        effective = cap if variance * cap <= rate * (1 - rate) else rate * (1 - rate) / variance
+    effective = n / design_effect(successes, totals)
     low, high = wilson(rate * effective, effective, confidence)
     # Rounding of rate * effective must not open a bound at 0 or 1.
     low, high = (0.0 if rate == 0 else low), (1.0 if rate == 1 else high)
-    method = "Wilson at Rao-Scott effective n (patient clusters)" if clustered else "Wilson"
+    method = "Wilson at Rao-Scott effective n (patient clusters)" if np.any(totals > 1) else "Wilson"
     return Estimate(rate, low, high, method, n_effective=effective, patients=patients, influence=influence)
+
+
+def design_effect(successes: Floats, totals: Floats) -> float:
+    """Return by how much the variance of a rate exceeds that of as many independent cases.
+
+    The ratio estimator over patients (Rao & Scott 1992, Biometrics 48:577), with m / (m - 1), and at least 1 (of
+    distinct cases: copies aside). Near 0 and 1 it rests on the few patients who show the rarer outcome, and comes out
+    too small where each of them happens to show it once (Korn & Graubard 1998, Survey Methodology 24:193). Hence it is
+    averaged, by the number of these patients, with one patient's worth of the design effect of patients who always
+    agree with themselves, which is also what remains where nobody shows the rarer outcome.
+
+    Parameters
+    ----------
+    successes, totals : (m,) float64
+        Per patient, totals positive.
+    """
+    copies = _copies(successes, totals)
+    hits, cases = successes / copies, totals / copies
+    n, m = float(cases.sum()), len(cases)
+    rate = float(hits.sum() / n)
+    agreeing = float(np.sum(cases**2) / n)
+    informative = min(np.count_nonzero(hits > 0), np.count_nonzero(hits < cases))
+    if informative == 0 or m == 1:
+        return agreeing * copies
+    spread = float(np.sum((hits - rate * cases) ** 2))
+    seen = max(1.0, spread / (n * rate * (1 - rate)) * m / (m - 1) * (n - 1) / n)
+    return (informative * seen + agreeing) / (informative + 1) * copies
 
 
 def _copies(*counts: NDArray[Any]) -> int:
@@ -215,10 +264,12 @@ def unseen_bounds(value: float, n: int, confidence: float = 0.95) -> tuple[float
 def clustered_mean(
     sums: Floats, totals: Floats, patients: Ints, confidence: float = 0.95, *, bounded: bool
 ) -> Estimate:
-    """Return the mean over cases with a t interval whose unit is the patient.
+    """Return the mean over cases with a t interval whose unit is the patient, corrected for skewness.
 
-    The variance is that of the ratio of patient sums to patient counts, with m - 1 degrees of freedom; one case
-    a patient gives the ordinary t interval. ``bounded``: values lie in [0, 1]; the interval is cut there.
+    The variance is that of the ratio of patient sums to patient counts, with m - 1 degrees of freedom. Outcomes such
+    as Dice are skewed, and mean and variance then vary together: the plain t interval misses on one side. Hall's
+    transformation (1992, Journal of the Royal Statistical Society B 54:221) takes the skewness out of the t
+    statistic; without skewness it is the t interval. ``bounded``: values lie in [0, 1]; the interval is cut there.
     """
     keep = totals > 0
     sums, totals, patients = sums[keep], totals[keep], patients[keep]
@@ -236,20 +287,46 @@ def clustered_mean(
             return Estimate(mean, None, None, None, "the value does not vary between patients", **found)
         low, high = unseen_bounds(mean, m, confidence)
         return Estimate(mean, low, high, "bounds for values that do not vary", note="all patients agree", **found)
-    half = float(special.stdtrit(m - 1, 0.5 + confidence / 2) * np.sqrt(m / (m - 1) * spread))
-    low, high = mean - half, mean + half
+    low, high = mean_bounds(mean, np.sqrt(m / (m - 1)) * influence, confidence)
     if bounded:
         low, high = max(0.0, low), min(1.0, high)
     method = "t over patient clusters" if np.any(totals > 1) else "t"
-    return Estimate(mean, low, high, method, **found)
+    return Estimate(mean, low, high, f"{method}, {SKEWNESS_CORRECTED}", **found)
+
+
+def mean_bounds(mean: float, influence: Floats, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the t interval of a mean, corrected for skewness by Hall's transformation.
+
+    Parameters
+    ----------
+    mean : float
+    influence : (m,) float64
+        Of each patient on the mean, scaled so that the sum of squares is the variance of the mean; not all 0.
+    confidence : float
+    """
+    m = len(influence)
+    error = float(np.sqrt(np.sum(influence**2)))
+    skew = float(np.sum(influence**3)) / error**3
+    t = float(special.stdtrit(m - 1, 0.5 + confidence / 2))
+    return mean - error * _unskewed(t, skew), mean - error * _unskewed(-t, skew)
+
+
+def _unskewed(quantile_t: float, skew: float) -> float:
+    """Return the quantile of a t statistic whose numerator, a sum over patients, has the skewness ``skew``.
+
+    The inverse of Hall's cubic T + skew (T^2 / 3 + 1 / 6) + skew^2 T^3 / 27, which rises everywhere.
+    """
+    if abs(skew) < 1e-8:
+        return quantile_t
+    return float(3 / skew * (np.cbrt(1 + skew * (quantile_t - skew / 6)) - 1))
 
 
 def clustered_median(values: Floats, patients: Ints, confidence: float = 0.95) -> Estimate:
     """Return the median over cases with an order-statistic interval.
 
     One case a patient: binomial ranks, exact whatever the distribution. Repeated patients: Woodruff's interval
-    (1952), ranks at the effective number of cases. Bootstrap intervals of medians are not used: their coverage
-    can collapse.
+    (1952), ranks at the effective number of cases and Student's quantile. Bootstrap intervals of medians are not
+    used: their coverage can collapse.
 
     Parameters
     ----------
@@ -267,21 +344,26 @@ def clustered_median(values: Floats, patients: Ints, confidence: float = 0.95) -
     signs = np.sign(values - median) / 2
     influence = np.bincount(inverse, signs) / n
     found: Found = {"patients": codes, "influence": influence}
-    tail = (1 - confidence) / 2
-    if len(codes) == n:
-        rank = int(stats.binom.ppf(tail, n, 0.5))
-        if stats.binom.cdf(rank, n, 0.5) > tail:
-            rank -= 1
-        if rank < 0:
-            return Estimate(median, None, None, None, f"{n} cases are too few to bound a median", **found)
-        return Estimate(median, float(order[rank]), float(order[n - 1 - rank]), "order statistics (binomial)", **found)
-    variance = float(np.sum(influence**2))
+    m = len(codes)
+    if one_case_each(inverse, values):
+        return _binomial_median(median, order[:: n // m], found, confidence)
+    variance = float(np.sum(influence**2)) * m / max(m - 1, 1)
     below, above = (np.bincount(inverse, values_on) for values_on in (signs < 0, signs > 0))
     cap = n / _copies(below, above, np.bincount(inverse))
     effective = cap if variance * cap <= 0.25 else 0.25 / variance
-    shift = quantile(confidence) * 0.5 / np.sqrt(effective)
+    shift = float(special.stdtrit(max(m - 1, 1), 0.5 + confidence / 2)) * 0.5 / np.sqrt(effective)
     if shift >= 0.5:
         return Estimate(median, None, None, None, f"{len(codes)} patients are too few to bound a median", **found)
     low = float(np.quantile(order, 0.5 - shift, method="inverted_cdf"))
     high = float(np.quantile(order, 0.5 + shift, method="inverted_cdf"))
     return Estimate(median, low, high, "order statistics at effective n (Woodruff, patient clusters)", **found)
+
+
+def _binomial_median(median: float, order: Floats, found: Found, confidence: float) -> Estimate:
+    tail, n = (1 - confidence) / 2, len(order)
+    rank = int(stats.binom.ppf(tail, n, 0.5))
+    if stats.binom.cdf(rank, n, 0.5) > tail:
+        rank -= 1
+    if rank < 0:
+        return Estimate(median, None, None, None, f"{n} cases are too few to bound a median", **found)
+    return Estimate(median, float(order[rank]), float(order[n - 1 - rank]), "order statistics (binomial)", **found)

@@ -4,7 +4,7 @@ A histogram counts the pixels of each class per score bin; bin k of B holds scor
 also 1. Pixels of one bin are ties, so the area under the ROC curve is off by at most half the share of
 positive-negative pairs that fall into one bin (:func:`auc_error`).
 
-Legend: B bins, R replicates or cases.
+Legend: B bins, R cases or pools of them.
 """
 
 from __future__ import annotations
@@ -42,14 +42,6 @@ def score_histogram(
         index, truth = index[inside], truth[inside]
     positive = np.bincount(index[truth].ravel(), minlength=bins)
     return positive, np.bincount(index.ravel(), minlength=bins) - positive
-
-
-def pooled_auc(positive: Floats, negative: Floats) -> Floats:
-    """Return the area under the ROC curve (R,) of histograms (R, B); NaN without both classes."""
-    lower = np.cumsum(negative, axis=1) - negative
-    pairs = positive.sum(axis=1) * negative.sum(axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(pairs > 0, np.sum(positive * (lower + negative / 2), axis=1) / pairs, np.nan)
 
 
 def auc_error(positive: Floats, negative: Floats) -> float:

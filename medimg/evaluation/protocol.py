@@ -14,6 +14,7 @@ from medimg.evaluation.endpoints import METRICS, Better
 
 Axis = Literal["ancestry", "sex", "age_band", "site", "scanner"]
 AXES: tuple[Axis, ...] = ("ancestry", "sex", "age_band", "site", "scanner")
+Family = Literal["primary", "secondary", "panel"]
 ThresholdSource = Literal["tuning", "declared"]
 
 
@@ -39,7 +40,9 @@ class EndpointRule(Declared):
     gap_margin : float or None
         By how much a group may be worse than its reference.
     rate, grade, level : float, int, float
-        Parameter of ``froc_sensitivity`` (false marks per image), ``grade_recall``, ``dice_below``.
+        Parameter of ``froc_sensitivity`` (false marks per image); of ``grade_recall``, ``grade_sensitivity`` and
+        ``grade_specificity``; of ``dice_below``, ``partial_auc`` (greatest false positive rate), ``net_benefit``
+        (threshold probability) and ``lesion_sensitivity_of_size`` (lower end of a band of ``lesion_sizes``).
     """
 
     metric: str
@@ -69,6 +72,8 @@ class EndpointRule(Declared):
         metric = METRICS[self.metric]
         if metric.parameter and getattr(self, metric.parameter) is None:
             raise ValueError(f"metric {self.metric!r} needs the key {metric.parameter!r}")
+        if self.metric in ("partial_auc", "net_benefit") and not 0 < (self.level or 0.0) < 1:
+            raise ValueError(f"metric {self.metric!r} needs a level between 0 and 1")
         if self.primary and self.floor is None:
             raise ValueError(f"primary endpoint {self.id!r} needs a floor: without one nothing can be validated")
         if metric.better == "none" and (self.primary or self.floor is not None or self.gap_margin is not None):
@@ -79,6 +84,11 @@ class EndpointRule(Declared):
     def better(self) -> Better:
         """Direction of the metric."""
         return METRICS[self.metric].better
+
+    @property
+    def family(self) -> Family:
+        """Which rules share an adjustment of p-values: what was added later costs the declared ones nothing."""
+        return "primary" if self.primary else "secondary"
 
 
 class Matching(Declared):
@@ -112,7 +122,7 @@ class Protocol(Declared):
     reference : str
         ``rest`` (everyone outside the group), or ``axis=value``: that axis is compared with this group.
     confidence : float
-        Level of the two-sided intervals. Adjusted one-sided p-values are compared with the remainder.
+        Level of the two-sided intervals. Adjusted one-sided p-values are compared with half the remainder.
     replicates, seed : int
         Of the patient bootstrap.
     hd95_empty : {'diagonal', 'exclude'}
@@ -126,7 +136,21 @@ class Protocol(Declared):
     age_bands : tuple of int
         Lower ends of the bands, in years.
     suppress : bool
-        Publish no number of a cell with 1 to ``suppress_below`` - 1 patients.
+        Publish no number of a cell with 1 to ``suppress_below`` - 1 patients, nor of cells that would give it away.
+    panel : {'standard', 'declared'}
+        ``standard`` adds to the declared endpoints the metrics that its task is expected to report; they inform.
+    prevalence : dict
+        Target to the share of positives where the model is to be used, for predictive values.
+    benefit_thresholds : tuple of float
+        Threshold probabilities of the decision curves.
+    lesion_sizes : tuple of float
+        Lower ends of the size bands of lesions (longest side), in mm, in pixels for pictures.
+    crossed : tuple of pairs of axes
+        Two-way intersections that are reported where they hold enough.
+    standardise_by : tuple of str
+        Axes whose mix is made the same before groups are compared once more.
+    score_bins : int
+        Bins of the score histograms that sites send instead of rows.
     """
 
     endpoints: tuple[EndpointRule, ...] = Field(min_length=1)
@@ -148,9 +172,22 @@ class Protocol(Declared):
     threshold_rule: Literal["youden", "sensitivity", "dice", "lesion_rate", "declared"] = "youden"
     threshold_target: float | None = None
     age_bands: tuple[int, ...] = (0, 18, 40, 65, 80)
-    suppress: bool = False
+    suppress: bool = True
     suppress_below: int = Field(default=11, ge=2)
     worst_cases: int = Field(default=12, ge=0)
+    panel: Literal["standard", "declared"] = "standard"
+    prevalence: dict[str, float] = Field(default_factory=dict)
+    benefit_thresholds: tuple[float, ...] = tuple(round(0.05 * k, 2) for k in range(1, 11))
+    lesion_sizes: tuple[float, ...] = (0.0, 6.0, 10.0, 20.0)
+    crossed: tuple[tuple[Axis, Axis], ...] = (
+        ("ancestry", "sex"),
+        ("ancestry", "age_band"),
+        ("ancestry", "site"),
+        ("ancestry", "scanner"),
+        ("sex", "age_band"),
+    )
+    standardise_by: tuple[Axis, ...] = ("sex", "age_band", "scanner")
+    score_bins: int = Field(default=65536, ge=64, le=65536)
 
     @field_validator("axes")
     @classmethod
@@ -168,8 +205,14 @@ class Protocol(Declared):
             raise ValueError("reference is 'rest' or 'axis=value', such as 'ancestry=EUR'")
         if list(self.age_bands) != sorted(set(self.age_bands)):
             raise ValueError("age_bands are lower ends in years, in rising order")
+        if list(self.lesion_sizes) != sorted(set(self.lesion_sizes)):
+            raise ValueError("lesion_sizes are lower ends, in rising order")
         if not self.froc_rates or min(self.froc_rates) <= 0:
             raise ValueError("froc_rates are positive false marks per image")
+        if not all(0 < value < 1 for value in (*self.prevalence.values(), *self.benefit_thresholds)):
+            raise ValueError("prevalence and benefit_thresholds lie between 0 and 1")
+        if any(first == second for first, second in self.crossed):
+            raise ValueError("crossed names pairs of different axes")
         return self
 
 
@@ -183,7 +226,9 @@ class FrozenProtocol(Declared):
     thresholds_from : {'tuning', 'declared'}
         Never the held-out split.
     package_digest : str
-        The model package that the thresholds belong to.
+        The model package that the thresholds belong to; empty for predictions without one.
+    tuning_sha256 : str
+        Of the foreign table that the thresholds were fixed on, where there was one.
     frozen_at : datetime
         UTC; not part of the digest.
     sha256 : str
@@ -194,6 +239,7 @@ class FrozenProtocol(Declared):
     thresholds: dict[str, float]
     thresholds_from: ThresholdSource
     package_digest: str
+    tuning_sha256: str = ""
     frozen_at: datetime
     sha256: str
 
@@ -224,6 +270,7 @@ def freeze(
     *,
     package_digest: str,
     thresholds_from: str = "tuning",
+    tuning_sha256: str = "",
     at: datetime | None = None,
 ) -> FrozenProtocol:
     """Bind a protocol, its thresholds and the model package together, before the held-out scans are opened.
@@ -238,6 +285,8 @@ def freeze(
         Digest of the candidate package.
     thresholds_from : {'tuning', 'declared'}
         The split that the thresholds were chosen on.
+    tuning_sha256 : str
+        Digest of the foreign table of that split, where there was one.
     at : datetime, optional
         With time zone; now by default.
 
@@ -259,6 +308,7 @@ def freeze(
         thresholds={name: round_significant(float(value)) for name, value in thresholds.items()},
         thresholds_from="tuning" if thresholds_from == "tuning" else "declared",
         package_digest=package_digest,
+        tuning_sha256=tuning_sha256,
         frozen_at=at or datetime.now(UTC),
         sha256="",
     )

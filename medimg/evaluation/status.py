@@ -10,6 +10,9 @@ the groups, and no group is ignored.
 ``not_validated_for``); or just one ancestry was tested, so that no gap could be seen; or the ancestries are synthetic.
 
 ``validated``: every group MEETS every primary endpoint.
+
+The cells of two crossed axes never decide: there are many of them, each small, and which of them hold enough is chance.
+Those that do not meet, adjusted for their number, are named among the limitations.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ from dataclasses import dataclass, field
 
 from medimg.evaluation.cells import Cell
 from medimg.evaluation.document import STATUSES, Status, TestSet, Verdict
+from medimg.evaluation.groups import LAST
 from medimg.evaluation.protocol import Protocol
-from medimg.evaluation.tables import DECLINED, UNKNOWN
 
 _SEVERITY: tuple[Verdict, ...] = ("MEETS", "INCONCLUSIVE", "INSUFFICIENT DATA", "DOES NOT MEET")
 
@@ -55,7 +58,7 @@ def decide(
     protocol : Protocol
     """
     outcome = Outcome()
-    primary = [c for c in cells if c.rule.primary]
+    primary = [c for c in cells if c.rule.primary and not c.crossed]
     for cell in primary:
         if cell.axis == "overall" and cell.floor_verdict != "MEETS":
             outcome.lower("not_validated", f"overall, {cell.rule.id}: {cell.floor_verdict}{_because(cell)}")
@@ -63,7 +66,19 @@ def decide(
         members = [c for c in primary if (c.axis, c.value) == (axis, value)]
         _judge_group(outcome, axis, value, members, patients.get((axis, value), 0), protocol)
     _judge_ancestry(outcome, primary, patients, test_set)
+    outcome.limitations += _crossed_limits(cells)
     return outcome
+
+
+def _crossed_limits(cells: Sequence[Cell]) -> list[str]:
+    crossed = [c for c in cells if c.crossed and c.rule.primary]
+    failing = [f"{c.value} ({c.rule.id})" for c in crossed if worst_verdict(c) == "DOES NOT MEET"]
+    if not failing:
+        return []
+    return [
+        f"{len(failing)} of {len(crossed)} results of intersections do not meet a primary endpoint, adjusted for their "
+        f"number: {'; '.join(failing)}. Intersections inform; they do not decide the status."
+    ]
 
 
 def worst_verdict(cell: Cell) -> Verdict | None:
@@ -95,11 +110,9 @@ def _judge_group(
         if verdict is None or verdict == "MEETS":
             continue
         status: Status = "not_validated" if verdict == "DOES NOT MEET" else "validated_with_limitations"
-        why = _because(cell)
-        if protocol.suppress and n_patients < protocol.suppress_below:
-            why = f" (fewer than {protocol.suppress_below} patients)"
-        outcome.lower(status, f"{axis} {value}, {cell.rule.id}: {verdict}{why}")
-        short.append(f"{cell.rule.id} {verdict}{why}")
+        said = "no verdict shown" if cell.muted and verdict != "DOES NOT MEET" else verdict
+        outcome.lower(status, f"{axis} {value}, {cell.rule.id}: {said}{_because(cell)}")
+        short.append(f"{cell.rule.id} {said}{_because(cell)}")
     if short:
         outcome.not_validated_for.append(f"{axis} {value}: {'; '.join(short)}")
 
@@ -107,11 +120,7 @@ def _judge_group(
 def _judge_ancestry(
     outcome: Outcome, primary: Sequence[Cell], patients: Mapping[tuple[str, str], int], test_set: TestSet
 ) -> None:
-    known = [
-        value
-        for (axis, value), n in patients.items()
-        if axis == "ancestry" and n > 0 and value not in (UNKNOWN, DECLINED)
-    ]
+    known = [value for (axis, value), n in patients.items() if axis == "ancestry" and n > 0 and value not in LAST]
     judged = [
         value
         for value in known

@@ -9,8 +9,8 @@ import pandas as pd
 from medimg.evaluation.document import CrossCount, Failure, TestSet, WorstCase
 from medimg.evaluation.groups import group_values
 from medimg.evaluation.protocol import Protocol
+from medimg.evaluation.simultaneous import WORDS as SIMULTANEOUS
 from medimg.evaluation.tables import DECLINED, UNKNOWN
-from medimg.evaluation.verdicts import is_small
 
 
 def describe(table: pd.DataFrame, people: pd.DataFrame, n_unreadable: int) -> TestSet:
@@ -19,13 +19,19 @@ def describe(table: pd.DataFrame, people: pd.DataFrame, n_unreadable: int) -> Te
     return TestSet(
         n_cases=table["case_id"].nunique() + n_unreadable,
         n_patients=len(people),
-        n_sites=table["site_id"].nunique(),
+        n_sites=table.loc[table["site_id"] != UNKNOWN, "site_id"].nunique(),
         n_failed=table.loc[table["status"] == "failed", "case_id"].nunique() + n_unreadable,
         ancestry_sources=_counts(people.loc[known, "ancestry_source"]),
         ancestry_schemes=_counts(people.loc[known, "ancestry_scheme"]),
         countries=_counts(people["country"]),
         fraction_unknown=float(1 - known.mean()),
+        provenance=_provenance(people[known]),
     )
+
+
+def _provenance(known: pd.DataFrame) -> dict[str, list[str]]:
+    groups = known.groupby("ancestry")["ancestry_source"].unique()
+    return {str(ancestry): sorted(sources) for ancestry, sources in groups.items()}
 
 
 def _counts(values: pd.Series) -> dict[str, int]:
@@ -33,33 +39,35 @@ def _counts(values: pd.Series) -> dict[str, int]:
 
 
 def cross_count(table: pd.DataFrame, declared: Protocol) -> CrossCount:
-    """Return the patients by ancestry and site; a patient of two sites stands in both."""
+    """Return the patients by ancestry and site, nothing held back; a patient of two sites stands in both."""
     ancestries = group_values(table, "ancestry", declared)
     sites = sorted(table["site_id"].unique())
     pairs = table.drop_duplicates(["patient", "site_id"]).groupby(["axis_ancestry", "site_id"]).size()
-    counts = [[int(pairs.get((ancestry, site), 0)) for site in sites] for ancestry in ancestries]
-    shown: list[list[int | None]] = [[None if is_small(n, declared) else n for n in row] for row in counts]
-    return CrossCount(ancestries=ancestries, sites=sites, counts=shown)
+    counts = [[pairs.get((ancestry, site), 0) for site in sites] for ancestry in ancestries]
+    return CrossCount(ancestries=ancestries, sites=sites, counts=counts)
 
 
 def worst_cases(table: pd.DataFrame, declared: Protocol, overlays: Mapping[tuple[str, str], str]) -> list[WorstCase]:
-    """Return the worst cases of each primary target, the worst first, without those that failed."""
+    """Return the worst cases of each primary target, the worst first, without those that failed.
+
+    Every ancestry gives its worst in turn, so that the failures of a large group crowd out nobody's.
+    """
     found = []
-    small = {g for g, n in table.groupby("axis_ancestry")["patient"].nunique().items() if is_small(n, declared)}
     for target in dict.fromkeys(rule.target for rule in declared.endpoints if rule.primary):
         rows = table[(table["target"] == target) & (table["status"] == "ok")]
         metric, badness, value = _badness(rows)
         order = rows.assign(badness=badness, shown=value)
         order = order[order["badness"] > 0].sort_values(["badness", "case_id"], ascending=[False, True])
-        for _, row in order.head(declared.worst_cases).iterrows():
-            group = str(row["axis_ancestry"])
+        turn = order.groupby("axis_ancestry").cumcount()
+        chosen = order.loc[turn.sort_values(kind="stable").index[: declared.worst_cases]]
+        for _, row in chosen.sort_values(["badness", "case_id"], ascending=[False, True]).iterrows():
             found.append(
                 WorstCase(
                     case_id=row["case_id"],
                     target=target,
                     metric=metric,
                     value=float(row["shown"]),
-                    group=None if group in small else group,
+                    group=str(row["axis_ancestry"]),
                     overlay=overlays.get((row["case_id"], target)),
                 )
             )
@@ -103,10 +111,20 @@ def settings_in_words(declared: Protocol) -> dict[str, str]:
         ),
         "froc_rule": "step convention, marks of one score together, no interpolation",
         "gap_method": "group minus reference; MOVER from the two intervals, shared patients by their correlation",
-        "p_values": (
-            "one-sided, of the floor or the margin; DOES NOT MEET needs the whole interval beyond it and the p-value "
-            f"adjusted within the axis (Holm: primary, Benjamini-Hochberg: others) below {1 - declared.confidence:.3g}"
+        "simultaneous_intervals": SIMULTANEOUS,
+        "intersections": (
+            "declared endpoints of cells with enough patients, compared with everyone outside; p-values adjusted "
+            "(Benjamini-Hochberg) over all endpoints of a pair of axes; they inform and never decide"
         ),
-        "suppression": f"cells with 1 to {declared.suppress_below - 1} patients" if declared.suppress else "none",
+        "p_values": (
+            "one-sided, of the floor or the margin; DOES NOT MEET needs the whole interval beyond it and the adjusted "
+            f"p-value below {(1 - declared.confidence) / 2:.3g} (primary endpoints: Holm over the groups of ancestry, "
+            "and over those of all other axes; others: Benjamini-Hochberg within the axis)"
+        ),
+        "suppression": (
+            f"groups of 1 to {declared.suppress_below - 1} patients, and what would give them away"
+            if declared.suppress
+            else "none"
+        ),
         "counting_for_verdicts": "patients, patients with a positive, patients with a negative",
     }

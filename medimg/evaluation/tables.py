@@ -40,9 +40,11 @@ ANCESTRY_SOURCES = (
     "synthetic",
 )
 UNKNOWN, DECLINED = "unknown", "declined"
+WITHHELD = "withheld"
+"""Stands for groups that a site did not send because they are small there."""
 _UNKNOWN = {"", "unk", "unknown", "nan", "none", "null", "na", "n/a", "not recorded", "not stated"}
 _DECLINED = {"asku", "declined", "refused", "prefer not to say"}
-_SEXES = {"f": "female", "female": "female", "m": "male", "male": "male", "x": "other", "other": "other"}
+SEXES = {"f": "female", "female": "female", "m": "male", "male": "male", "x": "other", "other": "other"}
 
 NEEDED: dict[str, tuple[str, ...]] = {
     "classification": ("truth",),
@@ -57,6 +59,12 @@ SCORED: dict[str, tuple[str, ...]] = {
     "detection": ("n_hit", "n_false_positives"),
 }
 """What a case must have unless it failed."""
+
+INSTEAD = {"truth": ("grade_true",), "score": ("grade_pred", "predicted")}
+"""What may stand in for a column: grades for a binary truth, grades or calls for a score."""
+
+OPTIONAL = ("nsd", "pred_empty")
+"""Columns that a table of another toolkit may lack as a whole; its metrics are then undefined."""
 
 
 def check_cases(cases: pd.DataFrame) -> pd.DataFrame:
@@ -74,21 +82,24 @@ def check_cases(cases: pd.DataFrame) -> pd.DataFrame:
         missing or out of range, or the rows of one case disagree on subject, site or scanner.
     """
     _require(cases, ("case_id", "subject_id", "site_id", "target", "task"), "cases")
-    table = cases.copy()
+    table = cases.copy(deep=False)
     for column in ("case_id", "subject_id", "target", "task"):
         _refuse(table[column].isna(), "cases", column, "a value in every row")
     defaults = {"site_id": UNKNOWN, "scanner": UNKNOWN, "status": "ok"}
     for column in KEYS:
-        table[column] = _text(table, column).replace("", defaults.get(column, ""))
+        table[column] = _filled(_text(table, column), defaults.get(column, ""))
     for column in CASE_NUMBERS:
         table[column] = _numbers(table, column, "cases")
     _refuse(_not_among(table["task"], NEEDED), "cases", "task", f"one of {', '.join(NEEDED)}")
     _refuse(_not_among(table["status"], ("ok", "failed")), "cases", "status", "ok or failed")
-    _refuse(table.duplicated(["case_id", "target"]), "cases", "case_id", "one row per case and target")
-    for column in ("subject_id", "site_id", "scanner", "age"):
-        _refuse(_disagreeing(table, "case_id", column), "cases", column, "the same in all rows of a case")
+    if table["case_id"].duplicated().any():
+        _refuse(table.duplicated(["case_id", "target"]), "cases", "case_id", "one row per case and target")
+        for column in ("subject_id", "site_id", "scanner", "age"):
+            _refuse(_disagreeing(table, "case_id", column), "cases", column, "the same in all rows of a case")
     _refuse(_disagreeing(table, "target", "task"), "cases", "task", "one task per target")
     _check_outcomes(table)
+    if table["target"].nunique() == 1 and table["case_id"].is_monotonic_increasing:
+        return table.reset_index(drop=True)
     return table.sort_values(["target", "case_id"], kind="stable").reset_index(drop=True)
 
 
@@ -100,22 +111,23 @@ def _check_outcomes(table: pd.DataFrame) -> None:
     ):
         for task, columns in needed.items():
             for column in columns:
-                # Grades stand in for a binary truth and its score.
-                other = {"truth": "grade_true", "score": "grade_pred"}.get(column)
-                absent = table[column].isna() if other is None else table[[column, other]].isna().all(axis=1)
-                _refuse(rows & (table["task"] == task) & absent, "cases", column, expected)
+                mine = rows & (table["task"] == task)
+                if column in OPTIONAL and table.loc[mine, column].isna().all():
+                    continue
+                absent = table[[column, *INSTEAD.get(column, ())]].isna().all(axis=1)
+                _refuse(mine & absent, "cases", column, expected)
     for column in ("truth", "predicted", *EMPTY):
         _refuse(~(table[column].isna() | table[column].isin([0, 1])), "cases", column, "0 or 1")
     for column in ("dice", "nsd"):
         _refuse(~(table[column].isna() | table[column].between(0, 1)), "cases", column, "between 0 and 1")
     for mm, px in (("hd95_mm", "hd95_px"), ("volume_pred_ml", "area_pred_px")):
+        if table[mm].isna().all() or table[px].isna().all():
+            continue
         in_mm = table[mm].notna().groupby(table["target"]).transform("any")
         _refuse(in_mm & table[px].notna(), "cases", px, f"one unit per target, but {mm} is there too")
 
 
 def _disagreeing(table: pd.DataFrame, key: str, column: str) -> pd.Series:
-    if not table[key].duplicated().any():
-        return pd.Series(False, index=table.index)
     pairs = table[[key, column]].drop_duplicates()
     double = pairs.loc[pairs[key].duplicated(), key]
     return table[key].isin(double) if len(double) else pd.Series(False, index=table.index)
@@ -154,7 +166,7 @@ def check_pixel_scores(pixel_scores: pd.DataFrame | None) -> pd.DataFrame:
     return table.sort_values(["target", "case_id", "bin"], kind="stable").reset_index(drop=True)
 
 
-def check_subjects(subjects: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
+def check_subjects(subjects: pd.DataFrame, needed: Iterable[str]) -> pd.DataFrame:
     """Return the persons named in ``needed``, indexed by subject_id, with settled groups.
 
     Ancestry, sex and provenance get the values that the report prints: ``ancestry`` is the given group,
@@ -170,17 +182,19 @@ def check_subjects(subjects: pd.DataFrame, needed: Sequence[str]) -> pd.DataFram
     table = subjects.copy()
     table["subject_id"] = table["subject_id"].astype(str)
     _refuse(table["subject_id"].duplicated(), "subjects", "subject_id", "one row per person")
-    missing = sorted(set(needed) - set(table["subject_id"]))
+    wanted = pd.Index(pd.Series(needed, dtype="str").unique()).sort_values()
+    place = pd.Index(table["subject_id"]).get_indexer(wanted)
+    missing = int(np.count_nonzero(place < 0))
     if missing:
         raise InputError(
             "Some cases belong to nobody in the table of subjects.",
             where="subjects",
-            got=f"{len(missing)} subjects without a row",
+            got=f"{missing} subjects without a row",
             expected="one row per person, ancestry 'unknown' where it was not collected",
             fix="add the missing subjects to subjects.parquet",
         )
-    table = table.set_index("subject_id").loc[sorted(set(needed))]
-    source = _text(table, "ancestry_source").replace("", "legacy_unknown")
+    table = table.iloc[place].set_index("subject_id")
+    source = _filled(_text(table, "ancestry_source"), "legacy_unknown")
     if (source == "inferred").any():
         raise InputError(
             "Inferred ancestry is not admissible.",
@@ -193,18 +207,19 @@ def check_subjects(subjects: pd.DataFrame, needed: Sequence[str]) -> pd.DataFram
     sex = _text(table, "sex_at_birth").str.lower()
     return pd.DataFrame(
         {
-            "ancestry": _renamed(_text(table, "ancestry_group"), _ancestry),
+            "ancestry": _renamed(_text(table, "ancestry_group"), ancestry_name),
             "ancestry_source": source,
-            "ancestry_scheme": _text(table, "ancestry_scheme").replace("", UNKNOWN),
-            "sex": _renamed(sex, lambda value: _SEXES.get(value, UNKNOWN)),
+            "ancestry_scheme": _filled(_text(table, "ancestry_scheme"), UNKNOWN),
+            "sex": _renamed(sex, lambda value: SEXES.get(value, UNKNOWN)),
             "age": _numbers(table, "age", "subjects"),
-            "country": _text(table, "country").replace("", UNKNOWN),
+            "country": _filled(_text(table, "country"), UNKNOWN),
         },
         index=table.index,
     )
 
 
-def _ancestry(value: str) -> str:
+def ancestry_name(value: str) -> str:
+    """Return a group as the report prints it: as given, or ``unknown`` or ``declined``."""
     plain = value.strip().lower()
     if plain in _UNKNOWN:
         return UNKNOWN
@@ -223,8 +238,16 @@ def _renamed(values: pd.Series, rule: Callable[[str], str]) -> pd.Series:
 
 def _text(table: pd.DataFrame, column: str) -> pd.Series:
     if column not in table:
-        return pd.Series("", index=table.index, dtype=object)
-    return table[column].astype(object).where(table[column].notna(), "").astype(str)
+        return pd.Series("", index=table.index, dtype="str")
+    values = table[column]
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.fillna("").astype("str")
+    return values.astype(object).where(values.notna(), "").astype("str")
+
+
+def _filled(values: pd.Series, default: str) -> pd.Series:
+    empty = values == ""
+    return values.mask(empty, default) if empty.any() else values
 
 
 def _numbers(table: pd.DataFrame, column: str, name: str) -> pd.Series:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from medimg.evaluation.document import CrossCount, TestSet
+from medimg.evaluation.document import TestSet
+from medimg.evaluation.document_parts import Separability
 from medimg.evaluation.protocol import Protocol
-from medimg.evaluation.tables import DECLINED, UNKNOWN
 
 _ALWAYS = (
     "Whether a difference between groups comes from ancestry, or from the site, scanner, severity or age that go "
@@ -18,7 +18,7 @@ _ALWAYS = (
 )
 
 
-def limitations(test_set: TestSet, protocol: Protocol) -> list[str]:
+def limitations(test_set: TestSet, sites: Separability, protocol: Protocol) -> list[str]:
     """Return the limitations that follow from who was tested and how."""
     found = ["For research use: this is no medical device, and no regulator has reviewed this report."]
     if test_set.n_failed:
@@ -26,7 +26,12 @@ def limitations(test_set: TestSet, protocol: Protocol) -> list[str]:
             f"{test_set.n_failed} of {test_set.n_cases} cases gave no prediction; they count as the worst outcome "
             "where the metric has one, and the notes say where they are left out."
         )
-    if test_set.fraction_unknown > 0:
+    if test_set.fraction_unknown is None:
+        found.append(
+            "The ancestry of some patients is unknown or was declined: so few, or so few in some other group, that the "
+            "number is held back. They stand in rows of their own and were assigned to no group."
+        )
+    elif test_set.fraction_unknown > 0:
         found.append(
             f"The ancestry of {test_set.fraction_unknown:.0%} of the patients is unknown or was declined; "
             "they stand in rows of their own and were assigned to no group."
@@ -35,6 +40,12 @@ def limitations(test_set: TestSet, protocol: Protocol) -> list[str]:
         found.append("Some or all ancestry groups are synthetic: they stand for no people.")
     if len(test_set.ancestry_sources) > 1:
         found.append(f"Ancestry comes from different sources: {', '.join(sorted(test_set.ancestry_sources))}.")
+    if len({tuple(sources) for sources in test_set.provenance.values()}) > 1:
+        groups = "; ".join(f"{name}: {', '.join(sources)}" for name, sources in test_set.provenance.items())
+        found.append(
+            f"Ancestries are not known in the same way ({groups}); a gap between two of them may be one between ways "
+            "of knowing."
+        )
     if len(test_set.ancestry_schemes) > 1:
         found.append(
             f"Ancestry groups come from different schemes ({', '.join(sorted(test_set.ancestry_schemes))}); groups "
@@ -42,6 +53,8 @@ def limitations(test_set: TestSet, protocol: Protocol) -> list[str]:
         )
     if test_set.n_sites == 1:
         found.append("All cases come from one site.")
+    if not sites.separable:
+        found.append(sites.text)
     found.append(
         f"Groups below {protocol.min_patients} patients, {protocol.min_positives} patients with a positive or "
         f"{protocol.min_negatives} with a negative (area under the curve: {protocol.min_positives_auc} positives) "
@@ -50,13 +63,9 @@ def limitations(test_set: TestSet, protocol: Protocol) -> list[str]:
     return found
 
 
-def does_not_show(cross: CrossCount) -> list[str]:
+def does_not_show(sites: Separability) -> list[str]:
     """Return what a reader might take from the report although it is not in it."""
-    known = [i for i, name in enumerate(cross.ancestries) if name not in (UNKNOWN, DECLINED)]
-    shared = [site for j, site in enumerate(cross.sites) if sum(cross.counts[i][j] != 0 for i in known) >= 2]
     found = list(_ALWAYS)
-    if len(known) >= 2 and not shared:
-        found.insert(
-            0, "Any difference between ancestries: no site has two of them, so ancestry and site cannot be told apart."
-        )
+    if not sites.separable:
+        found.insert(0, f"Any difference between ancestries that is one of ancestry alone. {sites.text}")
     return found

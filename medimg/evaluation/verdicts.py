@@ -5,7 +5,9 @@ INCONCLUSIVE. Gap: the same, of group minus reference against minus the margin. 
 significant is never read as no difference. Too few patients, positives or negatives: INSUFFICIENT DATA.
 
 A DOES NOT MEET of a group must also survive the adjustment over its family (Holm for primary endpoints,
-Benjamini-Hochberg for the others); MEETS needs none, since every group has to meet.
+Benjamini-Hochberg for the others), at the one-sided level of the interval: 0.025 at a confidence of 95 %. Floors and
+gaps are adjusted apart, so that equal ancestries are called unequal in at most 5 % of test sets. MEETS needs no
+adjustment, since every group has to meet.
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ def shortfall(rule: EndpointRule, measured: Measured, protocol: Protocol) -> str
         checks.append(("patients with a positive", measured.patients_positive, positives))
     if needs in ("negatives", "both"):
         checks.append(("patients with a negative", measured.patients_negative, protocol.min_negatives))
+    # A verdict on fewer than may be published would tell that there are so few, or more.
+    least = protocol.suppress_below if protocol.suppress else 0
+    checks = [(what, have, max(need, least)) for what, have, need in checks]
     lacking = [f"{published(have, protocol)} of the {need} {what} needed" for what, have, need in checks if have < need]
     return "; ".join(lacking) or None
 
@@ -66,8 +71,8 @@ def judge_against(
 
 
 def after_adjustment(verdict: Verdict | None, p_adjusted: float, confidence: float) -> Verdict | None:
-    """Return the verdict once the family of claims is taken into account."""
-    if verdict == "DOES NOT MEET" and p_adjusted >= 1 - confidence:
+    """Return the verdict once the family of claims is taken into account; ``p_adjusted`` is one-sided."""
+    if verdict == "DOES NOT MEET" and p_adjusted >= (1 - confidence) / 2:
         return "INCONCLUSIVE"
     return verdict
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medimg.errors import InputError
-from medimg.evaluation.document import Report
-from medimg.evaluation.protocol import check_frozen
-from medimg.evaluation.tables import DECLINED, UNKNOWN
+from medimg.evaluation.cells import CROSS
+from medimg.evaluation.document import GroupRow, Report
+from medimg.evaluation.groups import LAST
+from medimg.evaluation.protocol import Protocol, check_frozen
 from medimg.packaging.manifest import SEALABLE
 
 
@@ -69,6 +70,12 @@ def _binding(report: Report, package_digest: str, weights_sha256: str) -> list[s
     return reasons
 
 
+def _informs(row: GroupRow, declared: Protocol) -> bool:
+    """Return whether a row is a cell of two axes that the protocol crossed: many and small, these never decide."""
+    first, _, second = row.axis.partition(CROSS)
+    return (first, second) in declared.crossed and set(row.parts) == {first, second}
+
+
 def _contradictions(report: Report) -> list[str]:
     """Return the verdicts that a report of a sealable status cannot hold."""
     # The declared endpoints are bound by the protocol's digest, the report's own list is not.
@@ -76,6 +83,8 @@ def _contradictions(report: Report) -> list[str]:
     reasons = []
     judged = False
     for row in report.groups:
+        if _informs(row, report.protocol.declared):
+            continue
         results = [result for result in row.results if result.endpoint in primary]
         floors = [result.floor_verdict for result in results]
         gaps = [result.gap.verdict for result in results if result.gap is not None]
@@ -85,8 +94,8 @@ def _contradictions(report: Report) -> list[str]:
             reasons.append("everyone together does not meet the primary endpoints, which contradicts the status")
         if "DOES NOT MEET" in [*floors, *gaps]:
             reasons.append(f"{row.axis} {row.value} does not meet a primary endpoint, which contradicts the status")
-        if row.axis == "ancestry" and row.value not in (UNKNOWN, DECLINED):
-            judged = judged or "INSUFFICIENT DATA" not in floors
+        if row.axis == "ancestry" and row.value not in LAST:
+            judged = judged or not {"INSUFFICIENT DATA", None} & set(floors)
     if not judged:
         reasons.append("no known ancestry has a verdict, which contradicts the status")
     return reasons

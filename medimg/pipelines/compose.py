@@ -16,9 +16,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 import medimg
 from medimg.errors import ConfigError, nearest
+from medimg.evaluation.foreign_settings import Columns
 from medimg.pipelines.config import register
 
 # Keys below these hold names that the user invents or that another schema checks: they may be added freely.
+DICTIONARIES = ("thresholds", "labels", "truth_values", "ancestry.values", "people.sex_values")
 OPEN_KEYS = (
     "transforms.",
     "evaluation.",
@@ -30,6 +32,8 @@ OPEN_KEYS = (
     "data.csv.demographics.",
     "data.csv.split_names.",
     "inference.min_component.",
+    *(f"{key}{sign}" for key in DICTIONARIES for sign in ".="),
+    *(f"columns.{role}." for role in Columns.numbers()),
 )
 
 

@@ -9,6 +9,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from medimg.data.settings import CsvIndex, PlanSettings, ReadingSettings, SplitSettings
+from medimg.evaluation.foreign_settings import ForeignSettings
+from medimg.pacs.serve.settings import ServeSettings
 from medimg.training.settings import FitSettings
 
 
@@ -134,10 +136,46 @@ class PredictConfig:
 
 
 @dataclass
-class ReportConfig:
-    """``run`` is a folder that ``train`` or ``evaluate`` wrote."""
+class DescribedModel:
+    """What is said of a model that has no package; ``name`` is the file's by default."""
 
-    run: str = MISSING
+    name: str | None = None
+    version: str = ""
+    intended_use: str = ""
+    modality: str = ""
+
+
+@dataclass
+class ReportConfig(ForeignSettings):
+    """A report of a ``run``, of another toolkit's ``predictions``, of ``counts``, or of the ``summaries`` of sites.
+
+    ``run`` is a folder that ``train`` or ``evaluate`` wrote. ``settings`` is a YAML file with any of these keys, which
+    the command line outdoes. ``evaluation``, ``thresholds`` and ``tuning`` (predictions of a split to fix thresholds
+    on) belong to ``medimg report protocol``, ``predicted_at`` to the predictions, ``sender`` to ``medimg report
+    summary``. ``language`` is that of the page; ``dossier`` adds documents for regulators, ``declared`` (YAML) holds
+    what people say in them.
+    """
+
+    run: str | None = None
+    predictions: str | None = None
+    counts: str | None = None
+    summaries: list[str] = field(default_factory=list)
+    sender: str | None = None
+    subjects: str | None = None
+    lesions: str | None = None
+    protocol: str | None = None
+    tuning: str | None = None
+    settings: str | None = None
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    thresholds: dict[str, float] = field(default_factory=dict)
+    thresholds_from: str | None = None
+    predicted_at: str | None = None
+    exploratory: bool = False
+    model: DescribedModel = field(default_factory=DescribedModel)
+    language: str = "en"
+    pdf: bool = False
+    dossier: bool = False
+    declared: str | None = None
     output: str = MISSING
     json: bool = False
 
@@ -151,6 +189,13 @@ class ExportConfig:
     key: str | None = None
     candidate: bool = False
     json: bool = False
+
+
+@dataclass
+class ServeConfig(ServeSettings):
+    """The service. ``settings`` is a YAML file with any of these keys, which the command line outdoes."""
+
+    settings: str | None = None
 
 
 @dataclass
@@ -183,6 +228,7 @@ SCHEMAS = {
     "experiment": ExperimentConfig,
     "predict": PredictConfig,
     "report": ReportConfig,
+    "serve": ServeConfig,
     "export": ExportConfig,
     "samples": SamplesConfig,
     "demo": DemoConfig,

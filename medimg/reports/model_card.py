@@ -81,9 +81,22 @@ def _front_matter(report: Report, manifest: Mapping[str, Any]) -> str:
         "pipeline_tag": _PIPELINE_TAGS[report.task.kind],
         "tags": tags + ([str(modality).lower()] if modality else []),
         "model_name": report.model.name,
+        "model-index": _model_index(report),
     }
     # JSON strings and lists are YAML, whatever they hold.
     return "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in values.items()) + "---\n"
+
+
+def _model_index(report: Report) -> list[dict[str, Any]]:
+    """Return the results on everyone together, as model hubs list them; groups stand in the card itself."""
+    metrics = [
+        {"type": result.endpoint, "name": result.endpoint, "value": round(result.estimate, 4)}
+        for result in report.groups[0].results
+        if result.estimate is not None
+    ]
+    dataset = {"name": "held-out test set", "type": "private"}
+    task = {"type": _PIPELINE_TAGS[report.task.kind]}
+    return [{"name": report.model.name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
 
 
 def _intended_use(report: Report, manifest: Mapping[str, Any]) -> str:
@@ -115,7 +128,7 @@ def _results(report: Report) -> str:
     lines = [
         "## Results on held-out scans\n",
         f"{test.n_cases} cases of {test.n_patients} patients at {test.n_sites} site(s); ancestry unknown or declined "
-        f"for {test.fraction_unknown:.0%}; {test.n_failed} cases without a prediction. In brackets: "
+        f"for {test.unknown_words}; {test.n_failed} cases without a prediction. In brackets: "
         f"{confidence_words(report)}, sampling of patients alone. Protocol frozen "
         f"{report.protocol.frozen_at:%Y-%m-%d}, SHA-256 `{report.protocol.sha256}`.\n",
     ]

@@ -36,22 +36,21 @@ def plain(value: float, decimals: int) -> str:
     return text.replace("-", MINUS)
 
 
-def span(low: float, high: float, decimals: int) -> str:
-    """Return both ends of an interval; with a word between them where a minus could be misread.
+def span(low: float, high: float, decimals: int, *, to: str = " to ") -> str:
+    """Return both ends of an interval; with a word (``to``) between them where a minus could be misread.
 
     >>> span(0.6, 0.7, 2), span(-0.1, 0.2, 2)
     ('0.60–0.70', '\u22120.10 to 0.20')
     """
-    joint = " to " if low < 0 or high < 0 else "–"
-    return f"{plain(low, decimals)}{joint}{plain(high, decimals)}"
+    return f"{plain(low, decimals)}{_joint(low, high, to)}{plain(high, decimals)}"
 
 
-def with_interval(estimate: float, low: float | None, high: float | None) -> str:
+def with_interval(estimate: float, low: float | None, high: float | None, *, to: str = " to ") -> str:
     """Return an estimate with its interval as plain text, such as ``0.65 (0.60–0.70)``."""
     decimals = decimals_for(low, high)
     if low is None or high is None:
         return f"{plain(estimate, decimals)} (no interval)"
-    return f"{plain(estimate, decimals)} ({span(low, high, decimals)})"
+    return f"{plain(estimate, decimals)} ({span(low, high, decimals, to=to)})"
 
 
 def exact(value: float, decimals: int) -> Markup:
@@ -59,15 +58,20 @@ def exact(value: float, decimals: int) -> Markup:
     return Markup('<data value="{}">{}</data>').format(repr(float(value)), plain(value, decimals))
 
 
-def exact_with_interval(estimate: float, low: float | None, high: float | None) -> Markup:
-    """Return `with_interval` as HTML whose three numbers carry their exact values."""
+def exact_with_interval(estimate: float | None, low: float | None, high: float | None, *, to: str = " to ") -> Markup:
+    """Return `with_interval` as HTML whose three numbers carry their exact values; without estimate the interval."""
     decimals = decimals_for(low, high)
-    shown = exact(estimate, decimals)
+    shown = Markup("") if estimate is None else exact(estimate, decimals)
     if low is None or high is None:
         return shown
-    joint = " to " if low < 0 or high < 0 else "–"
-    return Markup('{} <span class="ci">({}{}{})</span>').format(
-        shown, exact(low, decimals), joint, exact(high, decimals)
+    return Markup('{}{}<span class="ci">{}{}{}{}{}</span>').format(
+        shown,
+        "" if estimate is None else " ",
+        "" if estimate is None else "(",
+        exact(low, decimals),
+        _joint(low, high, to),
+        exact(high, decimals),
+        "" if estimate is None else ")",
     )
 
 
@@ -82,3 +86,7 @@ def p_words(value: float) -> str:
     if value > 0.99:
         return "p > 0.99"
     return f"p = {value:.3f}" if value < 0.01 else f"p = {value:.2f}"
+
+
+def _joint(low: float, high: float, to: str) -> str:
+    return to if low < 0 or high < 0 else "–"

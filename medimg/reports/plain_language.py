@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medimg.evaluation.document import Endpoint, GroupRow, Report, Result, Verdict
+from medimg.evaluation.document import Endpoint, GroupRow, Report, Verdict
+from medimg.reports.language import ENGLISH, Words
 from medimg.reports.numbers import span
-from medimg.reports.tables import primary
-from medimg.reports.wording import confidence_words, endpoint_name, group_name
+from medimg.reports.tables import ordered, primary, result_of
+from medimg.reports.wording import confidence_words, endpoint_name, group_name, verdict_key
 
 PER = 1000
+_VERDICTS: tuple[Verdict, ...] = ("MEETS", "DOES NOT MEET", "INCONCLUSIVE", "INSUFFICIENT DATA")
+_SENTENCES = {
+    "missed": "plain.left_empty",
+    "lesion_sensitivity": "plain.lesions",
+    "false_positives_per_image": "plain.marks",
+}
 
 
 @dataclass(frozen=True)
@@ -24,19 +31,16 @@ class Thousand:
     why_alarms: str | None
 
 
-def summary(report: Report) -> list[str]:
+def summary(report: Report, words: Words = ENGLISH) -> list[str]:
     """Return what the numbers mean, a sentence each; the status says itself what it means."""
-    found = []
-    for endpoint in primary(report):
-        if endpoint.floor is not None:
-            found.append(_who_meets(report, endpoint))
-    found += _thousand_sentences(report)
-    found += [text for endpoint in report.endpoints if (text := _one_sentence(report, endpoint))]
-    worst = _largest_possible_gap(report)
+    found = [_who_meets(report, endpoint, words) for endpoint in primary(report) if endpoint.floor is not None]
+    found += _thousand_sentences(report, words)
+    found += [text for endpoint in report.endpoints if (text := _one_sentence(report, endpoint, words))]
+    worst = _largest_possible_gap(report, words)
     return [*found, *([worst] if worst else [])]
 
 
-def per_thousand(report: Report) -> list[Thousand]:
+def per_thousand(report: Report, words: Words = ENGLISH) -> list[Thousand]:
     """Return missed cases and false alarms per 1000 for everyone and each ancestry, by target."""
     pairs: dict[str, dict[str, str]] = {}
     for endpoint in report.endpoints:
@@ -44,12 +48,11 @@ def per_thousand(report: Report) -> list[Thousand]:
             pairs.setdefault(endpoint.target, {})[endpoint.metric] = endpoint.id
     found = []
     for target, ids in pairs.items():
-        for row in report.groups:
-            if row.axis in ("overall", "ancestry"):
-                missed, why_missed = _complement(row, ids.get("sensitivity"))
-                alarms, why_alarms = _complement(row, ids.get("specificity"))
-                name = group_name(row.axis, row.value)
-                found.append(Thousand(target, name, missed, alarms, why_missed, why_alarms))
+        for row in [*ordered(report, "overall"), *ordered(report, "ancestry")]:
+            missed, why_missed = _complement(row, ids.get("sensitivity"), words)
+            alarms, why_alarms = _complement(row, ids.get("specificity"), words)
+            name = group_name(row.axis, row.value, words)
+            found.append(Thousand(target, name, missed, alarms, why_missed, why_alarms))
     return found
 
 
@@ -62,75 +65,67 @@ def about(value: tuple[float, float, float]) -> str:
     return f"{value[0]:.0f} ({span(value[1], value[2], 0)})"
 
 
-def _complement(row: GroupRow, endpoint: str | None) -> tuple[tuple[float, float, float] | None, str | None]:
+def _complement(
+    row: GroupRow, endpoint: str | None, words: Words
+) -> tuple[tuple[float, float, float] | None, str | None]:
     result = next((r for r in row.results if r.endpoint == endpoint), None)
     if result is None:
-        return None, "not an endpoint of this report"
+        return None, words("text.not_an_endpoint")
     if result.estimate is None or result.low is None or result.high is None:
         return None, result.reason
     return (PER * (1 - result.estimate), PER * (1 - result.high), PER * (1 - result.low)), None
 
 
-def _thousand_sentences(report: Report) -> list[str]:
+def _thousand_sentences(report: Report, words: Words) -> list[str]:
     found = []
-    level = confidence_words(report)
-    for item in per_thousand(report):
-        if item.group != "Everyone":
+    tail = words("plain.tail", confidence=confidence_words(report, words))
+    for item in per_thousand(report, words):
+        if item.group != words("group.everyone"):
             continue
         parts = []
         if item.missed:
-            parts.append(f"of 1000 cases with {item.target}, about {about(item.missed)} would be missed")
+            parts.append(words("plain.missed", target=item.target, value=about(item.missed)))
         if item.alarms:
-            parts.append(f"of 1000 cases without it, about {about(item.alarms)} would be called positive all the same")
+            key = "plain.alarms" if item.missed else "plain.alarms_alone"
+            parts.append(words(key, target=item.target, value=about(item.alarms)))
         if parts:
-            text = "; ".join(parts)
-            found.append(f"{text[0].upper()}{text[1:]} (in brackets: {level}).")
+            found.append(words("plain.semicolon").join(parts) + tail)
     return found
 
 
-def _who_meets(report: Report, endpoint: Endpoint) -> str:
+def _who_meets(report: Report, endpoint: Endpoint, words: Words) -> str:
     by_verdict: dict[Verdict, list[str]] = {}
     empty = []
-    for row in report.groups:
-        if row.axis != "ancestry":
-            continue
-        result = _result(row, endpoint)
+    for row in ordered(report, "ancestry"):
+        result = result_of(row, endpoint)
+        name = group_name(row.axis, row.value, words)
         if row.n_cases == 0:
-            empty.append(group_name(row.axis, row.value))
+            empty.append(name)
         elif result.floor_verdict is not None:
-            by_verdict.setdefault(result.floor_verdict, []).append(group_name(row.axis, row.value))
-    words: dict[Verdict, str] = {
-        "MEETS": "shown to reach the limit",
-        "DOES NOT MEET": "shown to fall short of it",
-        "INCONCLUSIVE": "not settled",
-        "INSUFFICIENT DATA": "too few patients to say",
-    }
-    parts = [f"{words[v]}: {', '.join(by_verdict[v])}" for v in words if v in by_verdict]
-    parts += [f"nobody tested: {', '.join(empty)}"] if empty else []
-    return f"{endpoint_name(endpoint)}, by ancestry: {'; '.join(parts)}."
+            by_verdict.setdefault(result.floor_verdict, []).append(name)
+    lists = [(words(f"plain.{verdict_key(v)}"), by_verdict[v]) for v in _VERDICTS if v in by_verdict]
+    lists += [(words("plain.nobody"), empty)] if empty else []
+    comma = words("plain.comma")
+    parts = [words("plain.list", words=text, groups=comma.join(groups)) for text, groups in lists]
+    return words("plain.who", endpoint=endpoint_name(endpoint, words), parts=words("plain.semicolon").join(parts))
 
 
-def _one_sentence(report: Report, endpoint: Endpoint) -> str | None:
-    result = _result(report.groups[0], endpoint)
-    if result.estimate is None or result.low is None or result.high is None:
+def _one_sentence(report: Report, endpoint: Endpoint, words: Words) -> str | None:
+    result = result_of(report.groups[0], endpoint)
+    key = _SENTENCES.get(endpoint.metric)
+    if key is None or result.estimate is None or result.low is None or result.high is None:
         return None
-    value = (PER * result.estimate, PER * result.low, PER * result.high)
-    tail = f"(in brackets: {confidence_words(report)})."
-    if endpoint.metric == "missed":
-        return f"Of 1000 cases in which {endpoint.target} is present, about {about(value)} would be left empty {tail}"
-    if endpoint.metric == "lesion_sensitivity":
-        return f"Of 1000 true {endpoint.target} lesions, about {about(value)} would be marked {tail}"
-    if endpoint.metric == "false_positives_per_image":
-        return f"In 1000 images there would be about {about(value)} false marks of {endpoint.target} {tail}"
-    return None
+    value = about((PER * result.estimate, PER * result.low, PER * result.high))
+    tail = words("plain.tail", confidence=confidence_words(report, words))
+    return words(key, target=endpoint.target, value=value) + tail
 
 
-def _largest_possible_gap(report: Report) -> str | None:
+def _largest_possible_gap(report: Report, words: Words) -> str | None:
     """Return which disadvantage of an ancestry the data cannot rule out: the far end of its gap's interval."""
     found = []
     for endpoint in primary(report):
-        for row in report.groups:
-            gap = _result(row, endpoint).gap if row.axis == "ancestry" else None
+        for row in ordered(report, "ancestry"):
+            gap = result_of(row, endpoint).gap
             if gap is None or gap.low is None or gap.high is None or gap.reason:
                 continue
             loss = gap.high if endpoint.better == "lower" else -gap.low
@@ -140,11 +135,5 @@ def _largest_possible_gap(report: Report) -> str | None:
     _, loss, row, endpoint = max(found, key=lambda item: item[0])
     if loss <= 0:
         return None
-    return (
-        f"The largest disadvantage of an ancestry that these data cannot rule out: {group_name(row.axis, row.value)}, "
-        f"worse than its reference by up to {loss:.2g} in {endpoint_name(endpoint)}."
-    )
-
-
-def _result(row: GroupRow, endpoint: Endpoint) -> Result:
-    return next(result for result in row.results if result.endpoint == endpoint.id)
+    group = group_name(row.axis, row.value, words)
+    return words("plain.largest", group=group, loss=f"{loss:.2g}", endpoint=endpoint_name(endpoint, words))

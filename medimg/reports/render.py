@@ -12,11 +12,18 @@ from medimg.evaluation.document import Report, dump_report, write_report
 from medimg.io.atomic import replacing
 from medimg.reports.html import render_html
 from medimg.reports.model_card import model_card
+from medimg.reports.pdf import render_pdf
 from medimg.reports.records import records_csv
 
 
 def render(
-    report: Report, folder: Path, *, overlays: Path | None = None, manifest: Mapping[str, Any] | None = None
+    report: Report,
+    folder: Path,
+    *,
+    overlays: Path | None = None,
+    manifest: Mapping[str, Any] | None = None,
+    language: str = "en",
+    pdf: bool = False,
 ) -> list[Path]:
     """Write report.json, report.html, records.csv, the pictures of the worst cases and, for a package, its card.
 
@@ -30,6 +37,10 @@ def render(
         report's paths are relative. A picture that is not there is shown as missing.
     manifest : mapping, optional
         package.json of the package; with it MODEL_CARD.md is written.
+    language : {'en', 'zh'}
+        Of the page's headings, verdicts and summary.
+    pdf : bool
+        Write report.pdf too.
 
     Returns
     -------
@@ -40,19 +51,25 @@ def render(
     ------
     InputError
         The folder cannot be written to, or the report names a picture outside its folder.
+    ConfigError
+        For a language without texts.
+    MissingDependency
+        Where a PDF is asked for and what makes it is not there; nothing is written then.
     """
     folder = Path(folder)
     # What is rendered is what is written: canonical JSON rounds numbers and sorts keys.
     report = Report.model_validate_json(dump_report(report))
     pictures = _pictures(report, Path(overlays) if overlays is not None else folder)
-    texts = {"report.html": render_html(report, {name: path.read_bytes() for name, path in pictures.items()})}
-    texts["records.csv"] = records_csv(report)
+    page = render_html(report, {name: path.read_bytes() for name, path in pictures.items()}, language)
+    contents = {"report.html": page.encode(), "records.csv": records_csv(report).encode()}
     if manifest is not None:
-        texts["MODEL_CARD.md"] = model_card(report, manifest)
+        contents["MODEL_CARD.md"] = model_card(report, manifest).encode()
+    if pdf:
+        contents["report.pdf"] = render_pdf(page, language)
     files = [write_report(report, folder / "report.json")]
-    for name, text in texts.items():
+    for name, content in contents.items():
         with replacing(folder / name) as part:
-            part.write_text(text, encoding="utf-8", newline="\n")
+            part.write_bytes(content)
         files.append(folder / name)
     return files + [_copy(source, folder / name) for name, source in pictures.items()]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medimg.evaluation.document import Endpoint, Report, Status, Verdict
+from medimg.evaluation.groups import LAST
+from medimg.reports.language import ENGLISH, Words
 
-RESEARCH_USE = "Research use only: not a cleared medical device, not for any decision about a person."
+RESEARCH_USE = ENGLISH("page.research_use")
 
 
 @dataclass(frozen=True)
 class Mark:
     """How a status or verdict is shown: in words, by a symbol, and by a colour (``tone``, a CSS class).
 
-    ``marker`` is the matplotlib marker of a verdict in figures, ``filled`` whether it is a filled one.
+    ``marker`` is the shape of a verdict in figures (of matplotlib's names), ``filled`` whether it is a filled one.
     """
 
     words: str
@@ -24,88 +26,86 @@ class Mark:
     filled: bool = True
 
 
-STATUS_MARKS: dict[Status, Mark] = {
-    "validated": Mark(
-        "VALIDATED",
-        "✓",
-        "good",
-        "Every group of the test set reached every primary endpoint that was declared beforehand.",
-    ),
-    "validated_with_limitations": Mark(
-        "VALIDATED WITH LIMITATIONS",
-        "!",
-        "unsure",
-        "Everyone together reached the primary endpoints; for the groups listed below this could not be shown.",
-    ),
-    "ancestry_not_evaluated": Mark(
-        "ANCESTRY NOT EVALUATED",
-        "?",
-        "lacking",
-        "Everyone together reached the primary endpoints, but for no ancestry could a verdict be given.",
-    ),
-    "not_validated": Mark(
-        "NOT VALIDATED",
-        "✕",
-        "bad",
-        "This evaluation does not show that the model does what was declared. It must not be relied on.",
-    ),
+_STATUSES: dict[Status, tuple[str, str]] = {
+    "validated": ("✓", "good"),
+    "validated_with_limitations": ("!", "unsure"),
+    "ancestry_not_evaluated": ("?", "lacking"),
+    "not_validated": ("✕", "bad"),
 }
-
-VERDICT_MARKS: dict[Verdict, Mark] = {
-    "MEETS": Mark("MEETS", "✓", "good", "the whole interval lies on the good side", "o"),
-    "DOES NOT MEET": Mark("DOES NOT MEET", "✕", "bad", "the whole interval lies on the bad side", "s"),
-    "INCONCLUSIVE": Mark("INCONCLUSIVE", "?", "unsure", "the interval holds the limit: both are possible", "D", False),
-    "INSUFFICIENT DATA": Mark("INSUFFICIENT DATA", "○", "lacking", "too few patients for a verdict", "o", False),
+_VERDICTS: dict[Verdict | None, tuple[str, str, str, str, bool]] = {
+    "MEETS": ("meets", "✓", "good", "o", True),
+    "DOES NOT MEET": ("does_not_meet", "✕", "bad", "s", True),
+    "INCONCLUSIVE": ("inconclusive", "?", "unsure", "D", False),
+    "INSUFFICIENT DATA": ("insufficient_data", "○", "lacking", "o", False),
+    None: ("none", "–", "plain", "o", True),
 }
-NO_VERDICT = Mark("no verdict", "–", "plain", "no limit was declared", "o")
-
-AXIS_NAMES = {
-    "overall": "Everyone",
-    "ancestry": "Ancestry",
-    "sex": "Sex",
-    "age_band": "Age band (years)",
-    "site": "Site",
-    "scanner": "Scanner",
-}
-UNITS = {"fraction": "", "mm": " mm", "px": " px", "ml": " ml", "per image": " per image"}
-CURVE_NAMES = {"roc": "ROC curve", "froc": "FROC curve", "pr": "Precision-recall curve"}
-CURVE_AXES = {
-    "roc": ("1 − specificity", "Sensitivity"),
-    "froc": ("False marks per image", "Lesion sensitivity"),
-    "pr": ("Recall", "Precision"),
-}
+UNITS = {"fraction": "", "": "", "mm": " mm", "px": " px", "ml": " ml", "per image": " per image"}
+AXIS_NAMES = {key.removeprefix("axis."): text for key, text in ENGLISH.texts.items() if key.startswith("axis.")}
 
 
-def mark_of(verdict: Verdict | None) -> Mark:
+def status_mark(status: Status, words: Words = ENGLISH) -> Mark:
+    """Return how a status is shown."""
+    symbol, tone = _STATUSES[status]
+    return Mark(words(f"status.{status}"), symbol, tone, words(f"status_sentence.{status}"))
+
+
+def mark_of(verdict: Verdict | None, words: Words = ENGLISH) -> Mark:
     """Return how a verdict is shown; None where no limit was declared."""
-    return NO_VERDICT if verdict is None else VERDICT_MARKS[verdict]
+    key, symbol, tone, marker, filled = _VERDICTS[verdict]
+    return Mark(words(f"verdict.{key}"), symbol, tone, words(f"verdict_sentence.{key}"), marker, filled)
 
 
-def group_name(axis: str, value: str) -> str:
+def verdict_key(verdict: Verdict) -> str:
+    """Return the name of a verdict in the tables of texts, such as ``does_not_meet``."""
+    return _VERDICTS[verdict][0]
+
+
+STATUS_MARKS: dict[Status, Mark] = {status: status_mark(status) for status in _STATUSES}
+VERDICT_MARKS: dict[Verdict, Mark] = {verdict: mark_of(verdict) for verdict in _VERDICTS if verdict is not None}
+NO_VERDICT = mark_of(None)
+
+
+def axis_name(axis: str, words: Words = ENGLISH) -> str:
+    """Return the printed name of an axis, or of two that are crossed.
+
+    >>> axis_name("age_band"), axis_name("ancestry*sex")
+    ('Age band (years)', 'Ancestry × Sex')
+    """
+    return " × ".join(words(f"axis.{part}") for part in axis.split("*"))
+
+
+def group_name(axis: str, value: str, words: Words = ENGLISH) -> str:
     """Return the printed name of a group.
 
     >>> group_name("overall", "all"), group_name("ancestry", "declined")
     ('Everyone', 'declined')
     """
-    return "Everyone" if axis == "overall" else value
+    if axis == "overall":
+        return words("group.everyone")
+    return words(f"group.{value}") if value in LAST else value
 
 
-def endpoint_name(endpoint: Endpoint) -> str:
+def endpoint_name(endpoint: Endpoint, words: Words = ENGLISH) -> str:
     """Return the printed name of an endpoint, with its parameter and target."""
     parameter = "" if endpoint.parameter is None else f" ({endpoint.parameter:g})"
-    return f"{endpoint.text}{parameter}: {endpoint.target}"
+    return f"{metric_name(endpoint, words)}{parameter}: {endpoint.target}"
 
 
-def limit_words(endpoint: Endpoint) -> str:
+def metric_name(endpoint: Endpoint, words: Words = ENGLISH) -> str:
+    """Return the printed name of an endpoint's metric: the report's own where the language has no other."""
+    return words.get(f"metric.{endpoint.metric}") or endpoint.text
+
+
+def limit_words(endpoint: Endpoint, words: Words = ENGLISH) -> str:
     """Return what was declared for an endpoint: its floor (or ceiling) and margin."""
     unit = UNITS.get(endpoint.unit, f" {endpoint.unit}")
     parts = []
     if endpoint.floor is not None:
-        name, sign = ("ceiling", "≤") if endpoint.better == "lower" else ("floor", "≥")
-        parts.append(f"{name} {sign} {endpoint.floor:g}{unit}")
+        name = "ceiling" if endpoint.better == "lower" else "floor"
+        parts.append(words(f"limit.{name}", value=f"{endpoint.floor:g}", unit=unit))
     if endpoint.gap_margin is not None:
-        parts.append(f"a group may be worse by at most {endpoint.gap_margin:g}{unit}")
-    return "; ".join(parts) or "no limit declared: describes only"
+        parts.append(words("limit.margin", value=f"{endpoint.gap_margin:g}", unit=unit))
+    return words("limit.joint").join(parts) or words("limit.none")
 
 
 def below(report: Report) -> str:
@@ -113,6 +113,6 @@ def below(report: Report) -> str:
     return f"<{report.protocol.declared.suppress_below}"
 
 
-def confidence_words(report: Report) -> str:
+def confidence_words(report: Report, words: Words = ENGLISH) -> str:
     """Return the level of the intervals, such as ``95% CI``."""
-    return f"{100 * report.protocol.declared.confidence:g}% CI"
+    return words("number.ci", percent=f"{100 * report.protocol.declared.confidence:g}")

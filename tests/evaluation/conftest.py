@@ -70,7 +70,7 @@ def report_of() -> Callable[..., Report]:
     """Build a report from tables and a protocol given as a mapping."""
 
     def build(cases: pd.DataFrame, subjects: pd.DataFrame, protocol: dict[str, Any] | None = None, **more: Any):
-        settings = {"endpoints": [AUC], "replicates": 400, **(protocol or {})}
+        settings = {"endpoints": [AUC], "replicates": 400, "panel": "declared", **(protocol or {})}
         kind = cases["task"].iloc[0]
         return build_report(
             cases,

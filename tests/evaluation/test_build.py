@@ -29,7 +29,7 @@ def _numbers(report):
 
 
 def test_overall_first_and_totals_of_every_axis_equal_it(graded, report_of):
-    report = report_of(graded.cases, graded.subjects, {"endpoints": MANY})
+    report = report_of(graded.cases, graded.subjects, {"endpoints": MANY, "suppress": False})
     overall = report.groups[0]
     assert (overall.axis, overall.n_cases, overall.n_patients) == ("overall", 800, 400)
     for axis in ("ancestry", "sex", "age_band", "site", "scanner"):
@@ -79,7 +79,7 @@ def test_the_document_goes_to_disk_and_back(graded, report_of, tmp_path):
     again = read_report(path)
     assert report_digest(again) == report_digest(report)
     content = json.loads(path.read_text())
-    assert content["schema"] == "medimg.report/1"
+    assert content["schema"] == "medimg.report/2"
     assert [p.name for p in path.parent.iterdir()] == ["report.json"]
     path.write_text(path.read_text().replace('"status": "', '"status": "very_'))
     with pytest.raises(InputError, match="schema"):
@@ -101,7 +101,8 @@ def test_all_unknown_ancestry_cannot_be_validated(graded, report_of):
 
 def test_small_groups_limit_and_are_listed(graded, report_of):
     graded.subjects.loc[:8, "ancestry_group"] = "OCE"
-    report = report_of(graded.cases, graded.subjects, {"axes": ["ancestry"], "expected_ancestries": ["SAS"]})
+    settings = {"axes": ["ancestry"], "expected_ancestries": ["SAS"], "suppress": False}
+    report = report_of(graded.cases, graded.subjects, settings)
     assert report.status == "validated_with_limitations"
     result = report.row("ancestry", "OCE").results[0]
     assert result.floor_verdict == "INSUFFICIENT DATA"
@@ -168,9 +169,9 @@ def test_protocol_package_and_predictions_belong_together(graded, report_of):
         report_of(graded.cases, graded.subjects, {"endpoints": [AUC, {"metric": "dice_mean", "target": "dr"}]})
 
 
-def test_small_cells_are_suppressed_on_request(graded, report_of):
+def test_small_cells_are_suppressed(graded, report_of):
     graded.subjects.loc[:8, "ancestry_group"] = "OCE"
-    report = report_of(graded.cases, graded.subjects, {"suppress": True})
+    report = report_of(graded.cases, graded.subjects)
     row = report.row("ancestry", "OCE")
     assert row.suppressed
     assert row.n_patients is row.n_cases is row.results[0].estimate is None
@@ -233,7 +234,7 @@ def test_a_segmentation_report(report_of):
     endpoints += [{"metric": name, "target": "node"} for name in (*names, "pixel_auc", "pixel_aupr")]
     endpoints += [{"metric": "dice_below", "target": "core", "level": 0.7}]
     subjects = make_subjects(np.random.default_rng(0), 40, ["EUR"] * 20 + ["AFR"] * 20)
-    report = report_of(cases, subjects, {"endpoints": endpoints}, pixel_scores=pixels)
+    report = report_of(cases, subjects, {"endpoints": endpoints, "suppress": False}, pixel_scores=pixels)
     results = {r.endpoint: r for r in report.groups[0].results}
     assert results["dice_mean:node"].estimate == pytest.approx(
         cases.loc[cases["target"] == "node", "dice"].fillna(0).mean()

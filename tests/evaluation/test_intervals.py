@@ -13,6 +13,7 @@ from medimg.evaluation.intervals import (
     clustered_mean,
     clustered_median,
     clustered_rate,
+    design_effect,
     difference,
     index_patients,
     newcombe,
@@ -140,16 +141,58 @@ def test_duplicated_cases_change_no_clustered_interval(times):
     np.testing.assert_allclose((one.low, one.high), (many.low, many.high), rtol=1e-9)
 
 
+@pytest.mark.parametrize("times", [2, 3])
+def test_copies_of_patients_with_one_case_change_no_interval(times):
+    rng = np.random.default_rng(9)
+    patients, truth = np.arange(60), np.arange(60) % 3 == 0
+    score = rng.normal(size=60) + truth
+    one, many = (auc_estimate(np.tile(truth, k), np.tile(score, k), np.tile(patients, k)) for k in (1, times))
+    np.testing.assert_allclose((one.low, one.high), (many.low, many.high), rtol=1e-9)
+    one, many = (clustered_median(np.tile(score, k), np.tile(patients, k)) for k in (1, times))
+    assert (one.low, one.high, one.method) == (many.low, many.high, many.method)
+    other = np.append(np.tile(score, 2), score[:1]), np.append(np.tile(patients, 2), 0)
+    assert "Woodruff" in clustered_median(*other).method
+
+
 def test_one_case_a_patient_gives_the_classical_intervals():
     rng = np.random.default_rng(1)
-    values, codes, ones = rng.random(40), np.arange(40), np.ones(40)
+    half, codes, ones = rng.random(20) / 2, np.arange(40), np.ones(40)
+    values = np.concatenate([0.5 + half, 0.5 - half])
     mean = clustered_mean(values, ones, codes, bounded=True)
     expected = stats.t.interval(0.95, 39, values.mean(), stats.sem(values))
     np.testing.assert_allclose((mean.low, mean.high), expected)
-    hits = (values > 0.3).astype(float)
+    hits = (rng.random(40) > 0.3).astype(float)
     rate = clustered_rate(hits, ones, codes)
     np.testing.assert_allclose((rate.low, rate.high), wilson(hits.sum(), 40))
-    assert (mean.method, rate.method) == ("t", "Wilson")
+    assert (mean.method, rate.method) == ("t, skewness corrected", "Wilson")
+
+
+def test_bounds_of_a_skewed_mean_are_where_halls_cubic_says():
+    values = np.append(np.random.default_rng(2).beta(7, 1.3, 38), [0.0, 0.1])
+    found = clustered_mean(values, np.ones(40), np.arange(40), bounded=False)
+    error, skew = stats.sem(values), stats.skew(values) / np.sqrt(40)
+
+    def cubic(mean):
+        t = (values.mean() - mean) / error
+        return t + skew * (t**2 / 3 + 1 / 6) + skew**2 * t**3 / 27
+
+    for bound, tail in ((found.low, 0.975), (found.high, 0.025)):
+        assert cubic(bound) == pytest.approx(stats.t.ppf(tail, 39), abs=1e-9)
+    # The tail of bad cases may be longer than was seen: the interval reaches farther down than up.
+    assert found.value - found.low > 1.3 * (found.high - found.value)
+
+
+def test_the_design_effect():
+    sizes = np.array([1.0, 2, 3, 4] * 10)
+    assert design_effect(np.arange(40.0) % 2, np.ones(40)) == pytest.approx(1)
+    assert design_effect(sizes, sizes) == pytest.approx(np.sum(sizes**2) / np.sum(sizes))
+    agreeing = design_effect(sizes * (np.arange(40) < 20), sizes)
+    assert agreeing == pytest.approx(np.sum(sizes**2) / np.sum(sizes), rel=0.1)
+    # Three patients who each fail once look like independent cases; so few cannot show it.
+    few = design_effect(np.full(40, 4.0) - (np.arange(40) < 3), np.full(40, 4.0))
+    many = design_effect(np.full(400, 4.0) - (np.arange(400) < 30), np.full(400, 4.0))
+    assert few == pytest.approx((3 * 1 + 4) / 4)
+    assert many == pytest.approx((30 * 1 + 4) / 31)
 
 
 @pytest.mark.parametrize(("n", "rank"), [(6, 1), (10, 2), (20, 6), (100, 40)])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medimg.errors import InputError
-from medimg.evaluation import froc
+from medimg.evaluation import froc, ranking
 from medimg.evaluation.classification import (
     choose_threshold,
     confusion_counts,
@@ -15,12 +15,12 @@ from medimg.evaluation.classification import (
     youden_threshold,
 )
 from medimg.evaluation.detection import box_iou, lesion_rate_threshold, match_boxes
+from medimg.evaluation.levels import Levels
 from medimg.evaluation.multiplicity import benjamini_hochberg, holm
 from medimg.evaluation.pixel_scores import (
     auc_error,
     dice_curve,
     dice_threshold,
-    pooled_auc,
     pooled_average_precision,
     score_histogram,
 )
@@ -216,14 +216,16 @@ def test_pixel_histograms_stand_for_the_scores():
     rng = np.random.default_rng(2)
     truth = rng.random(60_000) < 0.05
     score = 1 / (1 + np.exp(-(rng.normal(size=60_000) + 2 * truth - 2)))
-    positive, negative = (part[None].astype(float) for part in score_histogram(truth, score))
-    error = auc_error(positive[0], negative[0])
-    assert abs(pooled_auc(positive, negative)[0] - metrics.roc_auc_score(truth, score)) <= error < 2e-3
+    positive, negative = (part.astype(float) for part in score_histogram(truth, score))
+    error = auc_error(positive, negative)
+    levels = Levels.of_counts(np.arange(1024.0), positive, negative)
+    assert abs(ranking.whole_area(levels).value - metrics.roc_auc_score(truth, score)) <= error < 2e-3
     expected = metrics.average_precision_score(truth, score)
-    assert pooled_average_precision(positive, negative)[0] == pytest.approx(expected, abs=2e-3)
+    assert ranking.average_precision(levels).value == pytest.approx(expected, abs=2e-3)
+    pooled = pooled_average_precision(positive[None], negative[None])[0]
+    assert pooled == pytest.approx(ranking.average_precision(levels).value, abs=1e-12)
     inside = rng.random(60_000) < 0.5
     assert sum(part.sum() for part in score_histogram(truth, score, inside=inside)) == inside.sum()
-    assert np.isnan(pooled_auc(positive * 0, negative)[0])
 
 
 def test_dice_curve_and_threshold():

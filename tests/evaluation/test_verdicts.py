@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -13,7 +15,13 @@ from medimg.evaluation.estimates import Measured
 from medimg.evaluation.intervals import Estimate, clustered_rate
 from medimg.evaluation.protocol import EndpointRule, Protocol, check_frozen, declare, freeze
 from medimg.evaluation.spread import spreads
-from medimg.evaluation.verdicts import detectable_rate_gap, judge_against, shortfall, smallest_detectable_gap
+from medimg.evaluation.verdicts import (
+    after_adjustment,
+    detectable_rate_gap,
+    judge_against,
+    shortfall,
+    smallest_detectable_gap,
+)
 
 SENSITIVITY = {"metric": "sensitivity", "target": "dr", "primary": True, "floor": 0.5, "gap_margin": 0.0}
 
@@ -70,6 +78,24 @@ def test_a_claim_that_does_not_survive_adjustment_is_inconclusive():
     assert cells[4].gap_verdict == "INCONCLUSIVE"
 
 
+def test_adjusted_claims_are_held_against_the_tail_of_the_interval():
+    assert after_adjustment("DOES NOT MEET", 0.024, 0.95) == "DOES NOT MEET"
+    assert after_adjustment("DOES NOT MEET", 0.026, 0.95) == "INCONCLUSIVE"
+    assert after_adjustment("MEETS", 0.9, 0.95) == "MEETS"
+
+
+def test_ancestry_is_a_family_and_the_other_axes_are_another():
+    protocol = Protocol(endpoints=[SENSITIVITY])
+    rule = protocol.endpoints[0]
+    hits, sizes = [176, 88, 88, 88, 78], [200, 100, 100, 100, 100]
+    alone = _cells(hits, sizes, rule, protocol)
+    moved = [replace(cell, axis=axis) for axis in ("site", "scanner") for cell in alone]
+    together = adjust([*alone, *moved], protocol.confidence)
+    assert [cell.gap_adjusted for cell in together[:5]] == pytest.approx([cell.gap_adjusted for cell in alone])
+    assert together[9].gap_adjusted == pytest.approx(2 * together[4].gap_adjusted)
+    assert together[14].gap_adjusted == together[9].gap_adjusted
+
+
 def test_spread_is_shown_beside_chance():
     # Equal sensitivity .85 in 500, 200, 100, 50, 20 positives: the mean greatest difference is .108, 95 % below .20.
     sizes = [500, 200, 100, 50, 20]
@@ -115,7 +141,7 @@ def test_lower_is_better_is_mirrored():
 
 
 def test_what_a_group_lacks_is_counted_in_patients():
-    protocol = Protocol(endpoints=[SENSITIVITY])
+    protocol = Protocol(endpoints=[SENSITIVITY], suppress=False)
     lesions = clustered_rate(np.full(10, 6.0), np.full(10, 9.0), np.arange(10))
     measured = Measured(lesions, 90, 10, 90, 0, 0, patients_positive=10)
     assert "10 of the 30 patients needed" in shortfall(protocol.endpoints[0], measured, protocol)

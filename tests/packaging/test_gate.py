@@ -112,3 +112,35 @@ def test_refuses_a_status_that_its_own_verdicts_contradict(report):
     decision = decide(edited, package_digest=PACKAGE, weights_sha256=WEIGHTS)
     assert not decision.passed
     assert any("contradict" in reason for reason in decision.reasons)
+
+
+def test_refuses_where_no_known_ancestry_shows_a_verdict(report):
+    groups = [row.model_copy(deep=True) for row in report.groups]
+    for row in groups:
+        if row.axis == "ancestry":
+            row.results[0].floor_verdict = None
+    decision = decide(report.model_copy(update={"groups": groups}), package_digest=PACKAGE, weights_sha256=WEIGHTS)
+    assert not decision.passed
+    assert any("no known ancestry has a verdict" in reason for reason in decision.reasons)
+
+
+def _with_row(report, axis, value, parts):
+    row = report.groups[0].model_copy(deep=True, update={"axis": axis, "value": value, "parts": parts})
+    row.results[0].floor_verdict = "DOES NOT MEET"
+    return report.model_copy(update={"groups": [*report.groups, row]})
+
+
+def test_crossed_axes_inform_and_stop_no_package(report):
+    crossed = _with_row(report, "ancestry*sex", "AFR, female", {"ancestry": "AFR", "sex": "female"})
+    assert decide(crossed, package_digest=PACKAGE, weights_sha256=WEIGHTS).passed
+
+
+@pytest.mark.parametrize(
+    ("axis", "parts"),
+    [("ancestry", {}), ("site", {}), ("ancestry*sex", {}), ("ancestry*ancestry", {"ancestry": "AFR"}), ("a*b", {})],
+)
+def test_a_row_that_only_looks_crossed_still_stops_it(report, axis, parts):
+    edited = _with_row(report, axis, "AFR", parts)
+    decision = decide(edited, package_digest=PACKAGE, weights_sha256=WEIGHTS)
+    assert not decision.passed
+    assert any("contradicts the status" in reason for reason in decision.reasons)

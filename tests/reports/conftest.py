@@ -13,6 +13,8 @@ from medimg.evaluation.build import build_report
 from medimg.evaluation.document import Failure, ModelInfo, Report, TaskInfo
 from medimg.evaluation.protocol import declare, freeze
 
+from .filled import filled
+
 DIGEST = "d" * 64
 FROZEN, READ = datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC)
 HOSTILE = "<script>alert('x')</script>&\"|`[a](javascript:b)"
@@ -153,16 +155,18 @@ def detected() -> Report:
 
 @pytest.fixture(scope="session")
 def reports() -> dict[str, Report]:
-    """One report of each kind of task, and one with small cells suppressed."""
+    """One report of each kind of task, one with small cells suppressed, and one with every part there is."""
+    plain = classified()
     return {
-        "classification": classified(),
+        "classification": plain,
         "segmentation": segmented(),
         "detection": detected(),
         "suppressed": classified(suppress=True, suppress_below=60),
+        "filled": filled(plain),
     }
 
 
-@pytest.fixture(params=["classification", "segmentation", "detection", "suppressed"])
+@pytest.fixture(params=["classification", "segmentation", "detection", "suppressed", "filled"])
 def report(request: pytest.FixtureRequest, reports: dict[str, Report]) -> Report:
     return reports[request.param]
 

@@ -92,5 +92,5 @@ def test_no_record_is_a_formula(hostile):
 
 def test_report_json_is_the_canonical_one(reports, tmp_path):
     text = render(reports["detection"], tmp_path)[0].read_text(encoding="utf-8")
-    assert json.loads(text)["schema"] == "medimg.report/1"
+    assert json.loads(text)["schema"] == "medimg.report/2"
     assert text == dump_report(reports["detection"])

@@ -1,0 +1,1 @@
+"""Results as DICOM objects beside their source: segmentations, reports, key images, presentation states, maps."""
