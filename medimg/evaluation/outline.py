@@ -105,6 +105,8 @@ class Plan:
         Levels whose verdicts tell too much: there are enough negatives, so there are few positives.
     closed : frozenset of axes
         Pairs of axes of which nothing is told: their counts are incomplete and cannot be audited.
+    dropped : frozenset of axes
+        Pairs of axes without rows: they would have cost numbers of single axes.
     audit : str
     """
 
@@ -115,6 +117,11 @@ class Plan:
     audit: Literal["passed", "not needed"]
     quiet: frozenset[tuple[Place, str]] = frozenset()
     closed: frozenset[Axes] = frozenset()
+    dropped: frozenset[Axes] = frozenset()
+
+    def drops(self, place: Place) -> bool:
+        """Return whether a crossed group has no row, since no group of its two axes has one."""
+        return tuple(axis for axis, _ in place) in self.dropped
 
     def holds_back(self, place: Place, level: str = ROW) -> bool:
         """Return whether the numbers of a level are held back in a place."""

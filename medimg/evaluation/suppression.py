@@ -9,6 +9,7 @@ any number from 1 to k - 1. A group that is held back takes its crossed groups w
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -26,7 +27,49 @@ def plan_for(evidence: Evidence, places: Iterable[Place], rules: Sequence[Endpoi
     declared = evidence.declared
     if not declared.suppress:
         return Plan(declared.suppress_below, {ROW: frozenset()}, frozenset(), frozenset(), "not needed")
-    return make_plan(outline_of(evidence, places, rules), declared)
+    # Grades that the panel adds are held back by the axis (see veil), so that they never cost a declared number.
+    return widest_plan(outline_of(evidence, places, [rule for rule in rules if not is_panel_grade(rule)]), declared)
+
+
+def is_panel_grade(rule: EndpointRule) -> bool:
+    """Return whether an endpoint on a grade was added by the panel."""
+    return rule.family == "panel" and rule.grade is not None
+
+
+def widest_plan(outline: Outline, protocol: Protocol) -> Plan:
+    """Return a plan in which crossed groups cost the groups of single axes nothing.
+
+    Pairs of axes are printed one after the other, as long as no number of a single axis, of a list or of the matrix
+    of ancestry and site has to be held back for them; a pair that would cost one is not printed at all.
+    """
+    crossed = {axes for axes in map(_axes_of, outline.rows) if len(axes) == 2}
+    rows = frozenset(place for place in outline.rows if len(place) != 2)
+    plan = make_plan(replace(outline, rows=rows), protocol)
+    dropped = set()
+    for pair in [pair for pair in outline.census.pairs if pair in crossed]:
+        more = rows | {place for place in outline.rows if _axes_of(place) == pair}
+        trial = make_plan(replace(outline, rows=more), protocol)
+        if _cost(trial) == _cost(plan):
+            rows, plan = more, trial
+        else:
+            dropped.add(pair)
+    return replace(plan, dropped=frozenset(dropped))
+
+
+def _axes_of(place: Place) -> Axes:
+    return tuple(axis for axis, _ in place)
+
+
+def _cost(plan: Plan) -> tuple[frozenset[object], ...]:
+    """Return what a plan holds back beside crossed rows."""
+    hidden = {
+        (level, place)
+        for level, places in plan.hidden.items()
+        for place in places
+        if len(place) < 2 or (level == ROW and _axes_of(place) == SITES)
+    }
+    quiet = {(place, level) for place, level in plan.quiet if len(place) < 2}
+    return frozenset(hidden), frozenset(plan.unlabelled), frozenset(quiet)
 
 
 def make_plan(outline: Outline, protocol: Protocol) -> Plan:

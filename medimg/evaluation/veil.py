@@ -15,6 +15,7 @@ from medimg.evaluation.groups import LAST
 from medimg.evaluation.intervals import Estimate
 from medimg.evaluation.outline import NOBODY, ROW, Plan
 from medimg.evaluation.protocol import EndpointRule, Protocol
+from medimg.evaluation.suppression import is_panel_grade
 from medimg.evaluation.tables import DECLINED, UNKNOWN
 
 WITHOUT_TRUTH = frozenset(
@@ -73,11 +74,14 @@ def veil(cells: Sequence[Cell], places: Mapping[tuple[str, str], Place], plan: P
     """
     if not protocol.suppress:
         return list(cells)
-    thin = _thin(cells, places, plan, protocol)
+    ungraded = _ungraded(cells, places, plan)
+    thin = _thin([c for c in cells if not is_panel_grade(c.rule)], places, plan, protocol)
     kept = []
     for cell in cells:
         place = places[cell.axis, cell.value]
         reason = _reason(cell, place, plan, thin)
+        if reason is None and is_panel_grade(cell.rule) and (cell.axis, cell.rule.target) in ungraded:
+            reason = f"suppressed: some group of this axis has fewer than {plan.below} patients of a grade"
         if reason is None:
             kept.append(_without_hints(cell, place, places, plan, thin))
         else:
@@ -85,7 +89,22 @@ def veil(cells: Sequence[Cell], places: Mapping[tuple[str, str], Place], plan: P
     return _without_foreign_p(cells, kept)
 
 
+def _ungraded(cells: Sequence[Cell], places: Mapping[tuple[str, str], Place], plan: Plan) -> frozenset[tuple[str, str]]:
+    """Return the axes and targets whose grades the panel cannot report: a group has few of one, or hides its truth."""
+    return frozenset(
+        (cell.axis, cell.rule.target)
+        for cell in cells
+        if is_panel_grade(cell.rule)
+        and (
+            0 < cell.measured.patients_positive < plan.below
+            or plan.holds_back(places[cell.axis, cell.value], cell.rule.target)
+        )
+    )
+
+
 def _reason(cell: Cell, place: Place, plan: Plan, thin: Mapping[str, frozenset[Place]]) -> str | None:
+    if plan.drops(place):
+        return "suppressed: groups of these two axes together would give smaller ones away"
     if plan.holds_back(place):
         if plan.muted(place):
             return "suppressed: some group of this axis is too small to be shown"
@@ -280,7 +299,7 @@ def _level_by_id(report: Report, endpoint: str) -> str:
 
 def _row(row: GroupRow, plan: Plan) -> GroupRow:
     place = place_of(row.axis, row.value, row.parts)
-    if plan.holds_back(place):
+    if plan.holds_back(place) or plan.drops(place):
         nothing = dict.fromkeys(("n_cases", "n_patients", "n_positives", "n_negatives", "n_failed"))
         return row.model_copy(update={**nothing, "suppressed": True, "suppressed_as": plan.label(place)})
     if plan.holds_back(place, ANY):

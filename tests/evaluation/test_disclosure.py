@@ -255,3 +255,21 @@ def test_provenance_is_said_where_groups_differ_in_it(report_of):
     subjects.loc[:99, "ancestry_source"] = "administrative"
     told = " ".join(report_of(cases, subjects, {"axes": ["ancestry"]}).limitations)
     assert "AFR: administrative; EUR: self_report" in told
+
+
+def test_crossed_groups_and_the_panel_cost_no_group_its_declared_numbers(report_of):
+    rng = np.random.default_rng(11)
+    n = 1200
+    subjects = make_subjects(rng, n, rng.choice(["A", "B", "C", "UNK"], n, p=[0.25, 0.25, 0.45, 0.05]))
+    cases = make_cases(rng, np.arange(n))
+    report = report_of(cases, subjects, {"endpoints": ENDPOINTS, "panel": "standard", "replicates": 200})
+    declared = {endpoint.id for endpoint in report.endpoints if not endpoint.panel}
+    single = [row for row in report.groups if "*" not in row.axis]
+    assert not [
+        (row.value, r.endpoint) for row in single for r in row.results if r.suppressed and r.endpoint in declared
+    ]
+    # Few patients of unknown ancestry have the worst grade: nobody's grades are told on that axis, those of sex are.
+    held = {(row.axis, r.suppressed) for row in single for r in row.results if r.endpoint.startswith("grade_recall")}
+    assert {suppressed for axis, suppressed in held if axis == "ancestry"} == {True}
+    assert {suppressed for axis, suppressed in held if axis == "sex"} == {False}
+    assert report.suppression.audit == "passed"
