@@ -24,6 +24,7 @@ VERBS = {
     "export": "a trained run -> a sealed package (or exit 4), or a marked candidate",
     "predict": "a package on a new study: masks, probabilities, boxes, JSON",
     "serve": "beside a PACS: receive studies, run packages on them, send DICOM results back",
+    "deidentify": "DICOM without identities: PS3.15 table, keyed pseudonyms and dates, a report of every action",
 }
 
 DETAILS = {
@@ -70,6 +71,14 @@ DETAILS = {
         "medimg serve settings=FILE.yaml [root=FOLDER] [receiver.port=11112] [receiver.peers=[PACS]] [KEY=VALUE …]\n"
         "  FILE.yaml: receiver, completeness, routes, destinations, worker, retry; see configs/pacs/example.yaml\n"
         "  pacs=example          starts from that file; SIGTERM or Ctrl-C stops, and nothing is lost"
+    ),
+    "deidentify": (
+        "medimg deidentify input=FOLDER|FILE output=FOLDER key=FILE [new_key=true]\n"
+        "  dates=remove|shift    shift: each patient's dates move back by one keyed number of days\n"
+        "  patient=keep device=keep institution=keep   text=remove|words|clean [names=FILE]   overlays=keep\n"
+        "  safe_private=[standard,'CREATOR:gggg,xxee:VR']   burned_in=refuse|flag [catalogue=FILE.yaml] [ocr=true]\n"
+        "  ancestry=FILE.csv     ancestry by pseudonym, apart from the data; index=FILE.csv names the input files\n"
+        "  on_error=skip         files that were refused or unreadable are only listed (exit 0)"
     ),
 }
 

@@ -9,22 +9,22 @@ import pandas as pd
 
 from medimg import __version__
 from medimg.errors import InputError
-from medimg.evaluation.cells import Cell, publish
-from medimg.evaluation.comparisons import compare
-from medimg.evaluation.curves import curve_kind, curve_of
+from medimg.evaluation.comparison.cells import Cell, publish
+from medimg.evaluation.comparison.comparisons import compare
+from medimg.evaluation.comparison.status import decide
+from medimg.evaluation.comparison.verdicts import is_small
 from medimg.evaluation.document import Curve, Endpoint, Failure, GroupRow, ModelInfo, Report, Source, TaskInfo
 from medimg.evaluation.endpoints import METRICS
+from medimg.evaluation.estimation.curves import curve_kind, curve_of
+from medimg.evaluation.estimation.measurements import Measurements
+from medimg.evaluation.estimation.panel import available, standard_panel
+from medimg.evaluation.estimation.score_parts import score_parts
 from medimg.evaluation.evidence import OVERALL, Evidence, Key, Tally
-from medimg.evaluation.measurements import Measurements
-from medimg.evaluation.panel import available, standard_panel
+from medimg.evaluation.protection.veil import protect, veil_cross, veil_test_set
 from medimg.evaluation.protocol import EndpointRule, FrozenProtocol, Protocol, check_frozen
 from medimg.evaluation.row_evidence import RowEvidence
-from medimg.evaluation.score_parts import score_parts
-from medimg.evaluation.status import decide
 from medimg.evaluation.summary import settings_in_words
 from medimg.evaluation.texts import does_not_show, limitations
-from medimg.evaluation.veil import protect, veil_cross, veil_test_set
-from medimg.evaluation.verdicts import is_small
 
 
 def build_report(

@@ -1,7 +1,7 @@
 """What a report is made from: who was tested, which groups there are, and the cases of each group.
 
 The evidence may be the table of cases (:mod:`medimg.evaluation.row_evidence`) or counts that sites sent instead of
-rows (:mod:`medimg.evaluation.histograms`). Everything that makes a report asks this interface alone.
+rows (:mod:`medimg.evaluation.sites.histograms`). Everything that makes a report asks this interface alone.
 """
 
 from __future__ import annotations

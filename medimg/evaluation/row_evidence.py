@@ -14,7 +14,7 @@ from medimg.errors import InputError
 from medimg.evaluation.document import CrossCount, Failure, WorstCase
 from medimg.evaluation.evidence import OVERALL, Evidence, Key, Members, Tally
 from medimg.evaluation.groups import assign_groups, group_values, reference_of
-from medimg.evaluation.intervals import Floats, Ints, count_patients
+from medimg.evaluation.metrics.intervals import Floats, Ints, count_patients
 from medimg.evaluation.protocol import Protocol
 from medimg.evaluation.selection import Rows, Selection, true_lesions, worst_for_failures
 from medimg.evaluation.summary import cross_count, describe, list_failures, worst_cases

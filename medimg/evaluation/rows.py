@@ -14,10 +14,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medimg.evaluation.detection import match_boxes
-from medimg.evaluation.pixel_scores import BINS, score_histogram
+from medimg.evaluation.metrics.detection import match_boxes
+from medimg.evaluation.metrics.pixel_scores import BINS, score_histogram
+from medimg.evaluation.metrics.segmentation import diagonal, overlap
 from medimg.evaluation.protocol import Protocol
-from medimg.evaluation.segmentation import diagonal, overlap
 from medimg.evaluation.tables import UNKNOWN
 
 Row = dict[str, Any]

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from medimg.evaluation.intervals import Floats
-from medimg.evaluation.levels import Levels
+from medimg.evaluation.metrics.intervals import Floats
+from medimg.evaluation.metrics.levels import Levels
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from medimg.evaluation.comparison.simultaneous import WORDS as SIMULTANEOUS
 from medimg.evaluation.document import CrossCount, Failure, TestSet, WorstCase
 from medimg.evaluation.groups import group_values
 from medimg.evaluation.protocol import Protocol
-from medimg.evaluation.simultaneous import WORDS as SIMULTANEOUS
 from medimg.evaluation.tables import DECLINED, UNKNOWN
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medimg.errors import InputError
-from medimg.evaluation.cells import CROSS
+from medimg.evaluation.comparison.cells import CROSS
 from medimg.evaluation.document import GroupRow, Report
 from medimg.evaluation.groups import LAST
 from medimg.evaluation.protocol import Protocol, check_frozen

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import medimg
 from medimg.errors import ConfigError, nearest
-from medimg.evaluation.foreign_settings import Columns
+from medimg.evaluation.foreign.settings import Columns
 from medimg.pipelines.config import register
 
 # Keys below these hold names that the user invents or that another schema checks: they may be added freely.

@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING
 
 from medimg.data.settings import CsvIndex, PlanSettings, ReadingSettings, SplitSettings
-from medimg.evaluation.foreign_settings import ForeignSettings
+from medimg.evaluation.foreign.settings import ForeignSettings
 from medimg.pacs.serve.settings import ServeSettings
 from medimg.training.settings import FitSettings
 

@@ -11,13 +11,13 @@ import pandas as pd
 from medimg.errors import ConfigError, InputError
 from medimg.evaluation.build import assemble, build_report, check_belongs
 from medimg.evaluation.canonical import round_significant
-from medimg.evaluation.counts import CountEvidence
-from medimg.evaluation.counts_table import read_counts
 from medimg.evaluation.document import ModelInfo, Report, TaskInfo
-from medimg.evaluation.foreign import Foreign, people_of, read_foreign
-from medimg.evaluation.foreign_calls import check_thresholds
-from medimg.evaluation.foreign_files import Table, read_table
-from medimg.evaluation.foreign_times import time_of
+from medimg.evaluation.foreign.calls import check_thresholds
+from medimg.evaluation.foreign.counts import CountEvidence
+from medimg.evaluation.foreign.counts_table import read_counts
+from medimg.evaluation.foreign.files import Table, read_table
+from medimg.evaluation.foreign.predictions import Foreign, people_of, read_foreign
+from medimg.evaluation.foreign.times import time_of
 from medimg.evaluation.protocol import FrozenProtocol, Protocol, declare
 from medimg.evaluation.tables import LESION_NUMBERS
 from medimg.pipelines.config import ReportConfig

@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from medimg.errors import ConfigError, InputError
-from medimg.evaluation.classification import choose_threshold
-from medimg.evaluation.foreign import read_foreign
-from medimg.evaluation.foreign_calls import rows_digest
+from medimg.evaluation.foreign.calls import rows_digest
+from medimg.evaluation.foreign.predictions import read_foreign
+from medimg.evaluation.metrics.classification import choose_threshold
 from medimg.evaluation.protocol import FrozenProtocol, Protocol, check_frozen, declare, freeze
 from medimg.io.atomic import replacing
 from medimg.pipelines.config import ReportConfig

@@ -11,9 +11,9 @@ from rich.console import Console
 
 from medimg.errors import ConfigError, InputError
 from medimg.evaluation.document import ModelInfo, Report, TaskInfo
-from medimg.evaluation.histograms import build_from_summaries
 from medimg.evaluation.protocol import FrozenProtocol
-from medimg.evaluation.site_summary import SiteSummary, read_summary, summarise_site, write_summary
+from medimg.evaluation.sites.histograms import build_from_summaries
+from medimg.evaluation.sites.summary import SiteSummary, read_summary, summarise_site, write_summary
 from medimg.pipelines.config import ReportConfig
 from medimg.pipelines.report_config import report_config
 from medimg.pipelines.report_foreign import checked_predictions, lesion_table

@@ -9,9 +9,9 @@ import pandas as pd
 
 from medimg.data.targets import Targets
 from medimg.errors import InputError
-from medimg.evaluation.classification import choose_threshold
-from medimg.evaluation.detection import lesion_rate_threshold
-from medimg.evaluation.pixel_scores import BINS, dice_curve, dice_threshold
+from medimg.evaluation.metrics.classification import choose_threshold
+from medimg.evaluation.metrics.detection import lesion_rate_threshold
+from medimg.evaluation.metrics.pixel_scores import BINS, dice_curve, dice_threshold
 from medimg.evaluation.protocol import Protocol
 from medimg.pipelines.held_out import Tables
 

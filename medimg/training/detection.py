@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medimg.errors import ConfigError, InputError, nearest
-from medimg.evaluation.detection import match_boxes
+from medimg.evaluation.metrics.detection import match_boxes
 from medimg.evaluation.protocol import Matching
 from medimg.inference.boxes import Anchors, Detections, Tile, anchors_for, merge_tiles, select
 from medimg.training.batch import Batch

@@ -24,7 +24,7 @@ from medimg.data.preparation import Intensity, Preparation
 from medimg.data.prepare import prepare
 from medimg.data.targets import Targets
 from medimg.data.truth import label_image
-from medimg.evaluation.pixel_scores import pooled_average_precision
+from medimg.evaluation.metrics.pixel_scores import pooled_average_precision
 from medimg.io.mask import read_mask
 from medimg.io.read import read
 from medimg.models.efficientnet_lite import EfficientNetLite0

@@ -22,10 +22,10 @@ from coverage_people import (
 )
 from numpy.typing import NDArray
 
-from medimg.evaluation.auc import auc_estimate
-from medimg.evaluation.bootstrap import stream
-from medimg.evaluation.estimates import measure
-from medimg.evaluation.intervals import Estimate, difference
+from medimg.evaluation.estimation.estimates import measure
+from medimg.evaluation.metrics.auc import auc_estimate
+from medimg.evaluation.metrics.bootstrap import stream
+from medimg.evaluation.metrics.intervals import Estimate, difference
 from medimg.evaluation.protocol import Protocol
 
 REST_PATIENTS = 200

@@ -9,10 +9,10 @@ import numpy as np
 from coverage_people import Table, called_people, first_images, graded_people, images_of, joined, selection
 from scipy import special
 
-from medimg.evaluation.bootstrap import stream
-from medimg.evaluation.cells import Cell, adjust, make_cell
-from medimg.evaluation.estimates import measure
-from medimg.evaluation.intervals import Ints
+from medimg.evaluation.comparison.cells import Cell, adjust, make_cell
+from medimg.evaluation.estimation.estimates import measure
+from medimg.evaluation.metrics.bootstrap import stream
+from medimg.evaluation.metrics.intervals import Ints
 from medimg.evaluation.protocol import Protocol
 
 SIZES = (400, 200, 100, 60, 40, 30)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
-from medimg.evaluation.intervals import Floats, Ints
+from medimg.evaluation.metrics.intervals import Floats, Ints
 from medimg.evaluation.selection import Rows, Selection
 
 Table = dict[str, NDArray[Any]]

@@ -19,9 +19,9 @@ from coverage_tables import put_between
 from numpy.typing import NDArray
 from scipy import special
 
-from medimg.evaluation.auc import auc_estimate, auc_variance, placements
-from medimg.evaluation.bootstrap import stream
-from medimg.evaluation.intervals import Estimate, Floats, clustered_mean, clustered_rate, quantile
+from medimg.evaluation.metrics.auc import auc_estimate, auc_variance, placements
+from medimg.evaluation.metrics.bootstrap import stream
+from medimg.evaluation.metrics.intervals import Estimate, Floats, clustered_mean, clustered_rate, quantile
 
 RUNS = 4000
 Bounds = tuple[Floats, Floats]

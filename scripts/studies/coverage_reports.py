@@ -11,9 +11,9 @@ from coverage_families import Family, drawn_groups, judged_groups, protocol_of
 from coverage_people import Table
 from numpy.typing import NDArray
 
-from medimg.evaluation.bootstrap import stream
 from medimg.evaluation.build import build_report
 from medimg.evaluation.document import ModelInfo, Report, TaskInfo
+from medimg.evaluation.metrics.bootstrap import stream
 from medimg.evaluation.protocol import FrozenProtocol, freeze
 
 SITES, SCANNERS = 4, 3

@@ -24,8 +24,8 @@ import numpy as np
 import pandas as pd
 from baselines import BASELINES
 
-from medimg.evaluation.auc import auc_estimate
-from medimg.evaluation.pixel_scores import BINS, pooled_average_precision
+from medimg.evaluation.metrics.auc import auc_estimate
+from medimg.evaluation.metrics.pixel_scores import BINS, pooled_average_precision
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).with_name("results.json")

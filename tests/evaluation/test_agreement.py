@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medimg.evaluation.agreement import agreement_limit
-from medimg.evaluation.intervals import clustered_median
+from medimg.evaluation.metrics.agreement import agreement_limit
+from medimg.evaluation.metrics.intervals import clustered_median
 
 
 @pytest.mark.parametrize("side", [-1, 1])

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import special
 
-from medimg.evaluation import calibration, calibration_bins
-from medimg.evaluation.calibration_curve import calibration_curve
-from medimg.evaluation.intervals import wilson
-from medimg.evaluation.levels import Levels, influences, standard_error
+from medimg.evaluation.estimation.calibration_curve import calibration_curve
+from medimg.evaluation.metrics import calibration, calibration_bins
+from medimg.evaluation.metrics.intervals import wilson
+from medimg.evaluation.metrics.levels import Levels, influences, standard_error
 from medimg.evaluation.protocol import Protocol
 
 from .conftest import AUC

@@ -12,11 +12,11 @@ import pytest
 from medimg.errors import ConfigError, InputError, MedimgError
 from medimg.evaluation.build import assemble, build_report
 from medimg.evaluation.canonical import canonical_json
-from medimg.evaluation.counts import Counted, CountEvidence, _share_out
-from medimg.evaluation.counts_table import read_counts
 from medimg.evaluation.document import ModelInfo, Report, TaskInfo
-from medimg.evaluation.foreign_files import read_table
-from medimg.evaluation.foreign_settings import AncestrySettings, ForeignSettings
+from medimg.evaluation.foreign.counts import Counted, CountEvidence, _share_out
+from medimg.evaluation.foreign.counts_table import read_counts
+from medimg.evaluation.foreign.files import read_table
+from medimg.evaluation.foreign.settings import AncestrySettings, ForeignSettings
 from medimg.evaluation.protocol import FrozenProtocol, declare, freeze
 
 from .conftest import WHEN

@@ -10,7 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from medimg.evaluation.bootstrap import stream
+from medimg.evaluation.metrics.bootstrap import stream
 
 RUNS = 300
 SPREAD = 3 * np.sqrt(0.05 * 0.95 / RUNS)

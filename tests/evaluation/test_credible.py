@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.cells import make_cell
-from medimg.evaluation.credible import credible_gaps
-from medimg.evaluation.estimates import Measured
-from medimg.evaluation.intervals import clustered_rate, newcombe
+from medimg.evaluation.comparison.cells import make_cell
+from medimg.evaluation.comparison.credible import credible_gaps
+from medimg.evaluation.estimation.estimates import Measured
+from medimg.evaluation.metrics.intervals import clustered_rate, newcombe
 from medimg.evaluation.protocol import declare
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.curves import curve_kind, curve_of
+from medimg.evaluation.estimation.curves import curve_kind, curve_of
 from medimg.evaluation.protocol import EndpointRule, Protocol
 from medimg.evaluation.selection import Rows, Selection
 

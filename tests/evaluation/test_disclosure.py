@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from scipy.optimize import linprog
 
-from medimg.evaluation import suppression
-from medimg.evaluation.disclosure import Lattice, Polytope, Told, cliques, junction_tree
 from medimg.evaluation.document import dump_report
+from medimg.evaluation.protection import suppression
+from medimg.evaluation.protection.disclosure import Lattice, Polytope, Told, cliques, junction_tree
 from medimg.reports.html import render_html
 from medimg.reports.records import records_csv
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from medimg.evaluation.estimation.measurements import Measurements
 from medimg.evaluation.evidence import OVERALL, Members
-from medimg.evaluation.measurements import Measurements
 from medimg.evaluation.protocol import declare
 from medimg.evaluation.row_evidence import RowEvidence
 

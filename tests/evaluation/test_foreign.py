@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 
 from medimg.errors import ConfigError, InputError, MedimgError
-from medimg.evaluation.foreign import Foreign, people_of, read_foreign
-from medimg.evaluation.foreign_calls import check_thresholds, rows_digest
-from medimg.evaluation.foreign_files import read_table
-from medimg.evaluation.foreign_settings import AncestrySettings, Columns, ForeignSettings, PeopleSettings
-from medimg.evaluation.foreign_times import parse_time, time_of
+from medimg.evaluation.foreign.calls import check_thresholds, rows_digest
+from medimg.evaluation.foreign.files import read_table
+from medimg.evaluation.foreign.predictions import Foreign, people_of, read_foreign
+from medimg.evaluation.foreign.settings import AncestrySettings, Columns, ForeignSettings, PeopleSettings
+from medimg.evaluation.foreign.times import parse_time, time_of
 from medimg.evaluation.protocol import Protocol, declare, freeze
 
 DR = {"metric": "auc", "target": "dr", "primary": True, "floor": 0.8}
@@ -296,7 +296,7 @@ def scores(tmp_path: Path, seed: int, digits: int = 17) -> Foreign:
 def test_a_threshold_that_was_fitted_on_the_test_set_is_refused(tmp_path: Path, rule: str) -> None:
     from sklearn.metrics import roc_curve
 
-    from medimg.evaluation.classification import choose_threshold
+    from medimg.evaluation.metrics.classification import choose_threshold
 
     test, other = scores(tmp_path, 1), scores(tmp_path, 2)
 
@@ -314,7 +314,7 @@ def test_a_threshold_that_was_fitted_on_the_test_set_is_refused(tmp_path: Path, 
 
 
 def test_a_short_threshold_that_happens_to_be_the_best_is_told(tmp_path: Path) -> None:
-    from medimg.evaluation.classification import choose_threshold
+    from medimg.evaluation.metrics.classification import choose_threshold
 
     test = scores(tmp_path, 1, digits=2)
     best = choose_threshold(test.cases["truth"].to_numpy() == 1, test.cases["score"].to_numpy(), "youden")

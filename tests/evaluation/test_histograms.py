@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from medimg.errors import InputError
-from medimg.evaluation.auc import placements
 from medimg.evaluation.build import build_report
 from medimg.evaluation.document import ModelInfo, TaskInfo, dump_report
-from medimg.evaluation.histograms import build_from_summaries
+from medimg.evaluation.metrics.auc import placements
 from medimg.evaluation.protocol import declare, freeze
-from medimg.evaluation.score_grid import grid_of
-from medimg.evaluation.site_summary import merge, summarise_site
+from medimg.evaluation.sites.histograms import build_from_summaries
+from medimg.evaluation.sites.score_grid import grid_of
+from medimg.evaluation.sites.summary import merge, summarise_site
 from medimg.evaluation.tables import WITHHELD
 
 from .conftest import AUC, DIGEST, WHEN, make_cases, make_subjects

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation import intersections
-from medimg.evaluation.cells import adjust, make_cell
-from medimg.evaluation.estimates import Measured
-from medimg.evaluation.intersections import crossed_cells, crossings
-from medimg.evaluation.intervals import clustered_rate
-from medimg.evaluation.multiplicity import benjamini_hochberg
+from medimg.evaluation.comparison import intersections
+from medimg.evaluation.comparison.cells import adjust, make_cell
+from medimg.evaluation.comparison.intersections import crossed_cells, crossings
+from medimg.evaluation.estimation.estimates import Measured
+from medimg.evaluation.metrics.intervals import clustered_rate
+from medimg.evaluation.metrics.multiplicity import benjamini_hochberg
 from medimg.evaluation.protocol import declare
 from medimg.evaluation.row_evidence import RowEvidence
 

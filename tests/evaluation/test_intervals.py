@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medimg.evaluation.auc import auc_estimate, placements, roc_points
-from medimg.evaluation.bootstrap import bootstrap_estimate, collapse, stream
-from medimg.evaluation.intervals import (
+from medimg.evaluation.metrics.auc import auc_estimate, placements, roc_points
+from medimg.evaluation.metrics.bootstrap import bootstrap_estimate, collapse, stream
+from medimg.evaluation.metrics.intervals import (
     clopper_pearson,
     clustered_mean,
     clustered_median,

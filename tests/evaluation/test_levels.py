@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import special
 
-from medimg.evaluation import calibration, calibration_bins, ranking
-from medimg.evaluation.bootstrap import bootstrap_estimate, stream
-from medimg.evaluation.levels import (
+from medimg.evaluation.metrics import calibration, calibration_bins, ranking
+from medimg.evaluation.metrics.bootstrap import bootstrap_estimate, stream
+from medimg.evaluation.metrics.levels import (
     Levels,
     Linear,
     influences,
@@ -17,7 +17,7 @@ from medimg.evaluation.levels import (
     pooled_estimate,
     standard_error,
 )
-from medimg.evaluation.net_benefit import net_benefit
+from medimg.evaluation.metrics.net_benefit import net_benefit
 
 STATISTICS = {
     "average precision": ranking.average_precision,

@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 
 from medimg.errors import InputError
-from medimg.evaluation import froc, ranking
-from medimg.evaluation.classification import (
+from medimg.evaluation.metrics import froc, ranking
+from medimg.evaluation.metrics.classification import (
     choose_threshold,
     confusion_counts,
     quadratic_kappa,
     sensitivity_threshold,
     youden_threshold,
 )
-from medimg.evaluation.detection import box_iou, lesion_rate_threshold, match_boxes
-from medimg.evaluation.levels import Levels
-from medimg.evaluation.multiplicity import benjamini_hochberg, holm
-from medimg.evaluation.pixel_scores import (
+from medimg.evaluation.metrics.detection import box_iou, lesion_rate_threshold, match_boxes
+from medimg.evaluation.metrics.levels import Levels
+from medimg.evaluation.metrics.multiplicity import benjamini_hochberg, holm
+from medimg.evaluation.metrics.pixel_scores import (
     auc_error,
     dice_curve,
     dice_threshold,
     pooled_average_precision,
     score_histogram,
 )
+from medimg.evaluation.metrics.segmentation import diagonal, overlap, surface_distances
 from medimg.evaluation.protocol import Matching
-from medimg.evaluation.segmentation import diagonal, overlap, surface_distances
 
 A = np.array([0, 1, 2, 3, 4, 2, 2, 1, 0, 4])
 B = np.array([0, 1, 1, 3, 3, 2, 4, 1, 0, 4])
@@ -183,7 +183,7 @@ def _blobs(shape, seed):
 def test_surface_metrics_equal_brute_force(shape, spacing):
     from scipy.spatial.distance import cdist
 
-    from medimg.evaluation.segmentation import surface
+    from medimg.evaluation.metrics.segmentation import surface
 
     truth, predicted = _blobs(shape, 0)
     found = overlap(truth, predicted, spacing, tolerance=1.7)

@@ -7,7 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from medimg.evaluation.missing_ancestry import bounds
+from medimg.evaluation.comparison.missing_ancestry import bounds
 
 
 def test_no_subset_of_the_unknown_falls_outside_the_bounds():

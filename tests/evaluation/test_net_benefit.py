@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.levels import Levels, linear_estimate
-from medimg.evaluation.net_benefit import decision_curve, net_benefit, net_benefit_estimate, net_benefit_of_all
+from medimg.evaluation.metrics.levels import Levels, linear_estimate
+from medimg.evaluation.metrics.net_benefit import decision_curve, net_benefit, net_benefit_estimate, net_benefit_of_all
 from medimg.evaluation.protocol import Protocol
 
 from .conftest import AUC

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medimg.evaluation.panel import Available, PanelRule, standard_panel
+from medimg.evaluation.estimation.panel import Available, PanelRule, standard_panel
 from medimg.evaluation.protocol import Protocol
 from medimg.evaluation.rows import Case, detection_rows, segmentation_rows
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.meta_analysis import combine_effects
 
-from medimg.evaluation.pooling import between_variance, pool, shrunken
+from medimg.evaluation.metrics.pooling import between_variance, pool, shrunken
 
 
 def test_pooling_agrees_with_statsmodels():

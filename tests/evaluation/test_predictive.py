@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from medimg.evaluation.predictive import predictive_value
+from medimg.evaluation.metrics.predictive import predictive_value
 
 
 def _calls(tp, fn, fp, tn):

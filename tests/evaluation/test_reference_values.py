@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import special
 
-from medimg.evaluation import froc, ranking
-from medimg.evaluation.auc import auc_estimate, auc_variance, placements
-from medimg.evaluation.classification import confusion_counts, quadratic_kappa
-from medimg.evaluation.intervals import Estimate, clustered_rate, quantile
-from medimg.evaluation.levels import Levels
-from medimg.evaluation.measured import exact_bounds
+from medimg.evaluation.estimation.measured import exact_bounds
+from medimg.evaluation.metrics import froc, ranking
+from medimg.evaluation.metrics.auc import auc_estimate, auc_variance, placements
+from medimg.evaluation.metrics.classification import confusion_counts, quadratic_kappa
+from medimg.evaluation.metrics.intervals import Estimate, clustered_rate, quantile
+from medimg.evaluation.metrics.levels import Levels
 
 TIES = (
     np.array([0, 0, 0, 0, 1, 1, 1, 1, 0, 1], bool),

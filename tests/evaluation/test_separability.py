@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
+from medimg.evaluation.comparison.separability import cramers_v, separability
 from medimg.evaluation.document import CrossCount
 from medimg.evaluation.protocol import declare
-from medimg.evaluation.separability import cramers_v, separability
 
 from .conftest import AUC
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medimg.evaluation.auc import auc_estimate
-from medimg.evaluation.bootstrap import bootstrap_estimate, stream
-from medimg.evaluation.cells import make_cell
-from medimg.evaluation.estimates import Measured
-from medimg.evaluation.intervals import Estimate, clustered_mean, clustered_rate
+from medimg.evaluation.comparison.cells import make_cell
+from medimg.evaluation.comparison.simultaneous import bonferroni, restated, simultaneous
+from medimg.evaluation.estimation.estimates import Measured
+from medimg.evaluation.metrics.auc import auc_estimate
+from medimg.evaluation.metrics.bootstrap import bootstrap_estimate, stream
+from medimg.evaluation.metrics.intervals import Estimate, clustered_mean, clustered_rate
 from medimg.evaluation.protocol import EndpointRule, declare
-from medimg.evaluation.simultaneous import bonferroni, restated, simultaneous
 
 RATE = EndpointRule(metric="sensitivity", target="dr")
 MEAN = EndpointRule(metric="dice_mean", target="node")

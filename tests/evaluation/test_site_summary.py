@@ -10,10 +10,10 @@ import pytest
 
 from medimg.errors import InputError
 from medimg.evaluation.protocol import declare, freeze
-from medimg.evaluation.site_checks import check_summary, patients_by_value
-from medimg.evaluation.site_summary import merge, read_summary, summarise_site, write_summary
+from medimg.evaluation.sites.checks import check_summary, patients_by_value
+from medimg.evaluation.sites.summary import merge, read_summary, summarise_site, write_summary
+from medimg.evaluation.sites.withholding import lines_of, withhold
 from medimg.evaluation.tables import WITHHELD
-from medimg.evaluation.withholding import lines_of, withhold
 
 from .conftest import AUC, DIGEST, WHEN, make_cases, make_subjects
 

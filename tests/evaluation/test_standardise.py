@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from medimg.evaluation.auc import auc_estimate
-from medimg.evaluation.case_mix import MixedCases, everyone, patients_held, shares, weighted
-from medimg.evaluation.cells import adjust
-from medimg.evaluation.intervals import clustered_mean, clustered_rate
-from medimg.evaluation.measurements import Measurements
+from medimg.evaluation.comparison.case_mix import MixedCases, everyone, patients_held, shares, weighted
+from medimg.evaluation.comparison.cells import adjust
+from medimg.evaluation.comparison.standardise import standardised
+from medimg.evaluation.estimation.measurements import Measurements
+from medimg.evaluation.metrics.auc import auc_estimate
+from medimg.evaluation.metrics.intervals import clustered_mean, clustered_rate
 from medimg.evaluation.protocol import declare
 from medimg.evaluation.row_evidence import RowEvidence
-from medimg.evaluation.standardise import standardised
 
 from .conftest import AUC, make_cases, make_subjects
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from medimg.evaluation.threshold_shift import needed_threshold
+from medimg.evaluation.estimation.threshold_shift import needed_threshold
 
 
 def test_it_is_the_highest_threshold_that_finds_enough():

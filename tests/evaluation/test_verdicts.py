@@ -10,18 +10,18 @@ from scipy import stats
 
 from medimg.errors import ConfigError, InputError
 from medimg.evaluation.canonical import canonical_json, digest
-from medimg.evaluation.cells import adjust, make_cell
-from medimg.evaluation.estimates import Measured
-from medimg.evaluation.intervals import Estimate, clustered_rate
-from medimg.evaluation.protocol import EndpointRule, Protocol, check_frozen, declare, freeze
-from medimg.evaluation.spread import spreads
-from medimg.evaluation.verdicts import (
+from medimg.evaluation.comparison.cells import adjust, make_cell
+from medimg.evaluation.comparison.spread import spreads
+from medimg.evaluation.comparison.verdicts import (
     after_adjustment,
     detectable_rate_gap,
     judge_against,
     shortfall,
     smallest_detectable_gap,
 )
+from medimg.evaluation.estimation.estimates import Measured
+from medimg.evaluation.metrics.intervals import Estimate, clustered_rate
+from medimg.evaluation.protocol import EndpointRule, Protocol, check_frozen, declare, freeze
 
 SENSITIVITY = {"metric": "sensitivity", "target": "dr", "primary": True, "floor": 0.5, "gap_margin": 0.0}
 

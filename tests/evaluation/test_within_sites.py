@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from medimg.evaluation.comparison.within_sites import within_sites
 from medimg.evaluation.protocol import declare
 from medimg.evaluation.row_evidence import RowEvidence
-from medimg.evaluation.within_sites import within_sites
 
 from .conftest import make_subjects
 

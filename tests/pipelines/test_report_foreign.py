@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 
 from medimg.cli import main
 from medimg.evaluation.document import read_report
-from medimg.evaluation.foreign import people_of, read_foreign
+from medimg.evaluation.foreign.predictions import people_of, read_foreign
 from medimg.evaluation.protocol import FrozenProtocol
 from medimg.packaging.gate import decide
 from medimg.pipelines.report_config import report_config

@@ -66,6 +66,10 @@ class Making:
         """Return the UID of a part of this result."""
         return result_uid(self.sources.names, self.manifest.digest, kind, *parts, self.partial or "")
 
+    def device_uid(self) -> UID:
+        """Return the UID of the package as a device: the same for every source."""
+        return result_uid((), self.manifest.digest, "device")
+
     @property
     def title(self) -> str:
         """Package name and version."""
@@ -123,10 +127,13 @@ class Making:
         for name in ("InstanceCreationDate", "InstanceCreationTime"):
             if name in dataset:
                 del dataset[name]
+        for item in dataset.get("ContributingEquipmentSequence", ()):
+            if "ContributionDateTime" in item:
+                del item.ContributionDateTime
         date, time = self.moment()
         for name in _MOMENTS:
             if name in dataset:
-                setattr(dataset, name, date if name.endswith("Date") else time)
+                setattr(dataset, name, date if "Date" in name else time)
 
     def moment(self) -> tuple[str, str]:
         """Return date and time of the source: results bear them, since a clock would make every copy another one."""

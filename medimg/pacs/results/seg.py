@@ -13,10 +13,12 @@ import highdicom as hd
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.uid import RLELossless
+from pydicom.uid import RLELossless, VLPhotographicImageStorage
 
 from medimg.errors import InputError
+from medimg.inference.postprocess import membership
 from medimg.inference.prediction import Prediction
+from medimg.packaging.manifest import TaskSpec
 from medimg.pacs.results.codes import category_of, type_of
 from medimg.pacs.results.colours import rgb_of
 from medimg.pacs.results.made import EXPLICIT, Making, building
@@ -62,18 +64,21 @@ def build_seg(
     """
     if prediction.labels is None:
         return None
-    shape = _shape(making)
-    masks = {label.name: _planes(prediction.mask(label.name), places, shape) for label in prediction.task.labels}
-    drawn = [label for label in prediction.task.labels if masks[label.name].any()]
+    planes = _planes(prediction.labels, places, _shape(making))
+    table = _table(planes, prediction.task)
+    drawn = [label for label, column in zip(prediction.task.labels, table.T) if column.any()]
     if not drawn:
         return None
     names = [label.name for label in drawn]
     if kind == "FRACTIONAL":
-        pixels, kept = _fractions(prediction, names, places, shape)
+        pixels, kept = _fractions(prediction, names, places, _shape(making))
     else:
-        pixels, kept = _labels([masks[name] for name in names], kind)
+        pixels, kept = _labels(planes, table[:, table.any(axis=0)], kind)
     with building("seg"):
         dataset = _build(making, pixels, kept, kind, [_describe(making, n + 1, label) for n, label in enumerate(drawn)])
+        if places is None:
+            # Asked for where nothing says how rows lie in a patient; nobody knows it of a picture.
+            dataset.PatientOrientation = None
     return MadeSeg(making.finish(dataset, "seg"), {name: n + 1 for n, name in enumerate(names)})
 
 
@@ -89,22 +94,29 @@ def _planes(array: NDArray[Any], places: Sequence[Spot] | None, shape: tuple[int
     return array[None]
 
 
-def _labels(masks: Sequence[NDArray[np.bool_]], kind: str) -> tuple[NDArray[np.uint8 | np.uint16], NDArray[np.intp]]:
+def _table(planes: NDArray[Any], task: TaskSpec) -> NDArray[np.bool_]:
+    """Return which labels (columns) each value of the planes (rows) stands for; False where a value does not occur."""
+    size = int(np.iinfo(planes.dtype).max) + 1
+    there = np.zeros(size, dtype=bool)
+    for plane in planes:
+        there |= np.bincount(plane.ravel(), minlength=size) > 0
+    values = np.arange(size, dtype=planes.dtype)
+    return np.stack([membership(values, task, label.index) & there for label in task.labels], axis=1)
+
+
+def _labels(planes: NDArray[Any], table: NDArray[np.bool_], kind: str) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """Return one number a voxel (N, R, K), or (N, R, K, L) where labels overlap, and the planes that are drawn on."""
-    kept = np.flatnonzero(np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0))
-    out = np.zeros((len(kept), *masks[0].shape[1:]), dtype=np.uint8 if len(masks) < 256 else np.uint16)
-    for number, mask in enumerate(masks, start=1):
-        part = mask[kept]
-        if out[part].any():
-            break
-        out[part] = number
-    else:
-        return out, kept
+    numbers = (table * np.arange(1, table.shape[1] + 1)).sum(axis=1)
+    lookup = numbers.astype(np.uint8 if table.shape[1] < 256 else np.uint16)
+    inside = table.any(axis=1)
+    kept = np.flatnonzero([inside[plane].any() for plane in planes])
+    if table.sum(axis=1).max() == 1:
+        return lookup[planes[kept]], kept
     if kind == "LABELMAP":
         raise InputError(
-            "The labels overlap: one number a voxel cannot hold them.", expected="seg", fix="ask for seg, not seg_labelmap"
+            "The labels overlap: one number a voxel cannot hold them.", expected="seg", fix="ask for seg instead"
         )
-    return np.stack([mask[kept] for mask in masks], axis=-1).astype(np.uint8), kept
+    return table.astype(np.uint8)[planes[kept]], kept
 
 
 def _fractions(
@@ -149,16 +161,17 @@ def _build(
         images = [making.sources.first]
     else:
         images = [slices[int(n)].dataset for n in kept]
+    sop_class = None
     if all(one.plane is None for one in slices):
-        for image in images:
-            # A picture has no place in a patient.
-            for name in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient"):
-                if name in image:
-                    del image[name]
+        # A picture has no place in a patient; and the library takes some classes of pictures for enhanced images.
+        sop_class, images[0].SOPClassUID = images[0].SOPClassUID, VLPhotographicImageStorage
+        for name in ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "NumberOfFrames"):
+            if name in images[0]:
+                del images[0][name]
     elif "FrameOfReferenceUID" not in making.sources.first:
         for image in images:
             image.FrameOfReferenceUID = making.uid("frame of reference")
-    return hd.seg.Segmentation(
+    built = hd.seg.Segmentation(
         source_images=images,
         pixel_array=pixels,
         segmentation_type=kind,
@@ -169,6 +182,11 @@ def _build(
         **making.identity("seg"),
         **making.equipment(),
     )
+    if sop_class is not None:
+        images[0].SOPClassUID = sop_class
+        for element in (element for element in built.iterall() if element.keyword == "ReferencedSOPClassUID"):
+            element.value = sop_class
+    return built
 
 
 def _all_frames(pixels: NDArray[Any], kept: Sequence[SourceSlice], dataset: Dataset) -> NDArray[Any]:

@@ -198,7 +198,8 @@ def _picked(dataset: Dataset, names: Sequence[str | int]) -> Dataset:
 
 def _strip(dataset: Dataset) -> None:
     """Take out what identifies the patient, and what libraries stumble over where it is missing or wrong."""
-    dataset.remove_private_tags()
+    for tag in [tag for tag in dataset.keys() if tag.is_private]:
+        del dataset[tag]
     for name in (*_PATIENT, *_STUDY):
         if name != "StudyInstanceUID" and Tag(name) in dataset:
             del dataset[Tag(name)]

@@ -33,8 +33,9 @@ def recover(spool: Spool, journal: Journal) -> int:
     spool.clear()
     with journal.change() as cursor:
         cursor.execute("UPDATE associations SET outcome = 'lost', closed_s = ? WHERE outcome = 'open'", (now,))
-        cursor.execute("UPDATE jobs SET lease_s = 0 WHERE state = 'running'")
-        cursor.execute("UPDATE deliveries SET lease_s = 0 WHERE state = 'sending'")
+        # Without an owner: a worker of the killed service that is still about cannot touch them any more.
+        cursor.execute("UPDATE jobs SET state = 'queued', owner = NULL WHERE state = 'running'")
+        cursor.execute("UPDATE deliveries SET state = 'queued', owner = NULL WHERE state = 'sending'")
     known = {str(row["file"]) for row in journal.rows("SELECT file FROM instances")}
     found = [file for file in _files(spool.root) if file not in known]
     adopted = sum(_adopt(spool, journal, file) for file in found)

@@ -22,6 +22,7 @@ from medimg.packaging.manifest import PackageManifest
 
 Results = Callable[[Prediction, Volume | Picture, Sequence[Path], PackageManifest, Path, Sequence[str]], list[Path]]
 Refusal = Callable[[str, Sequence[Path], PackageManifest, Path], list[Path]]
+_OF_PROBABILITIES = {"seg_fractional", "pm"}
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def run(
                     "The series holds more images than may be run.", got=len(choices), expected=most_images
                 )
             image = still(entry.load())
-            prediction = _predict(predictor, image, policy, partial)
+            prediction = _predict(predictor, image, policy, partial, not _OF_PROBABILITIES.isdisjoint(kinds))
         except InputError as error:
             refused.append(_sentence(error))
             files += writers.refusal(refused[-1], entry.paths, predictor.manifest, target)
@@ -109,8 +110,10 @@ def positive(prediction: Prediction) -> bool:
     return any(prediction.decisions.values()) or any(box.positive for box in prediction.boxes)
 
 
-def _predict(predictor: Predictor, image: Volume | Picture, policy: ReadPolicy, partial: str | None) -> Prediction:
-    found = predictor.predict(image, reading=policy)
+def _predict(
+    predictor: Predictor, image: Volume | Picture, policy: ReadPolicy, partial: str | None, probabilities: bool
+) -> Prediction:
+    found = predictor.predict(image, reading=policy, probabilities=probabilities)
     if partial is None:
         return found
     text = "The series was incomplete when it was run."

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from medimg.errors import ConfigError, InputError
+from medimg.errors import ConfigError, InputError, nearest
 from medimg.pacs.serve.tag_names import tag_of
 
 INCOMPLETE = ("hold", "partial", "refuse")
 PROTOCOLS = ("dimse", "stow")
+RESULTS = ("seg", "seg_fractional", "seg_labelmap", "sr", "sc", "gsps", "pm")
 _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -70,11 +71,11 @@ class CompletenessSettings:
     or ``refuse`` it with a report that says why.
     """
 
-    quiet_s: float = 5.0
+    quiet_s: float = 2.0
     doubt_s: float = 60.0
     deadline_s: float = 900.0
     incomplete: str = "hold"
-    poll_s: float = 1.0
+    poll_s: float = 0.5
     count: CountSettings = field(default_factory=CountSettings)
 
 
@@ -136,7 +137,7 @@ class WorkerSettings:
     threads: int | None = None
     lease_s: float = 60.0
     poll_s: float = 0.5
-    tries: int = 3
+    tries: int = 5
     first_s: float = 5.0
     max_images: int = 64
 
@@ -203,6 +204,13 @@ def _check_routes(settings: ServeSettings) -> None:
         if unknown:
             valid = ", ".join(sorted(settings.destinations)) or "none is configured"
             raise ConfigError("No such destination.", where=f"{where}.destinations", got=unknown[0], expected=valid)
+        for kind in route.results:
+            if kind not in RESULTS:
+                raise ConfigError(
+                    "No such kind of result.", where=f"{where}.results", got=kind, expected=nearest(kind, RESULTS)
+                )
+        if sum(kind.startswith("seg") for kind in route.results) > 1:
+            raise ConfigError("One kind of segmentation at a time.", where=f"{where}.results", got=route.results)
         names = {route.name for route in settings.routes[:index]}
         if route.name in names:
             raise ConfigError("Two rules share a name.", where=f"{where}.name", got=route.name)

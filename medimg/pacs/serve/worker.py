@@ -7,7 +7,6 @@ UIDs, so that nothing is doubled.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
 import shutil
@@ -193,8 +192,10 @@ class Worker:
 
 def standard_writers() -> Writers:
     """Return the writers of DICOM SEG, SR, SC and their like."""
-    write = importlib.import_module("medimg.pacs.results.write")
-    return Writers(results=write.write_results, refusal=write.write_refusal)
+    # Here, since the library behind them takes a second to load and tests bring writers of their own.
+    from medimg.pacs.results.write import write_refusal, write_results
+
+    return Writers(results=write_results, refusal=write_refusal)
 
 
 def run(child: Child, writers: Writers) -> None:

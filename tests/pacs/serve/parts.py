@@ -164,7 +164,9 @@ class Pacs:
     def _store(self, event: Any) -> int:
         time.sleep(self.delay_s)
         if self.answer == 0x0000:
-            self.got.append(event.dataset)
+            dataset = event.dataset
+            dataset.file_meta = event.file_meta
+            self.got.append(dataset)
         return self.answer
 
 

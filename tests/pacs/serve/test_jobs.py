@@ -72,7 +72,7 @@ def test_what_fails_is_tried_again_later_and_then_given_up(bench) -> None:
         raise RuntimeError("Planted^Patient must not be quoted")
 
     here.worker.writers = Writers(broken, broken)
-    here.settings.worker.first_s = 0.0
+    here.settings.worker.first_s, here.settings.worker.tries = 0.0, 3
     for _ in range(3):
         assert here.worker.turn(threading.Event())
     assert not here.worker.turn(threading.Event())

@@ -40,6 +40,8 @@ def send_until_taken(service: Running, datasets: list[Dataset], acknowledged: se
 
 def survive(service: Running, pacs: Pacs, kills: int, rng: np.random.Generator) -> dict[str, int]:
     """Kill one or the other ``kills`` times while series arrive; check that all is there, once, and whole."""
+    # Being killed counts as a try: here nothing may be given up for it.
+    service.settings.worker.tries = 10 * kills
     service.start()
     series = [ct_series(f"kill/{number}", 12) for number in range(max(3, kills // 4))]
     acknowledged: set[str] = set()

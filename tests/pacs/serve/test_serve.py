@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 from parts import NAME, Pacs, Running, associate, ct_series, free_port, send, wait_for
+from pydicom import dcmread
+
+from medimg.pacs.serve.service import CHILDREN
 
 
 def test_a_series_goes_in_and_its_results_come_out_once(serve, pacs: Pacs) -> None:
@@ -25,6 +28,30 @@ def test_a_series_goes_in_and_its_results_come_out_once(serve, pacs: Pacs) -> No
     assert len(pacs.got) == 3
     assert [row["state"] for row in service.rows("SELECT state FROM jobs")] == ["done"]
     assert NAME not in service.log()
+
+
+def test_real_results_are_sent_read_and_not_run_again(serve, pacs: Pacs) -> None:
+    service = serve()
+    service.children = dict(CHILDREN)
+    service.settings.receiver.peers.append("PACS")
+    service.start()
+    series = ct_series("one", 6)
+    assert len(send(service.port, series)) == 6
+    wait_for(lambda: len(pacs.got) >= 3, 60.0, "no results")
+    wait_for(lambda: not service.rows("SELECT * FROM deliveries WHERE state != 'sent'"))
+    by_kind = {str(one.Modality): one for one in pacs.got}
+    assert {"SEG", "SR"} <= set(by_kind)
+    assert all(one.PatientID == series[0].PatientID for one in pacs.got)
+    assert sum(int(frame.sum()) for frame in by_kind["SEG"].pixel_array) == 6 * 36
+    # The PACS routes the results back, as PACS do: they are taken in, and nothing is run on them.
+    before = len(pacs.got)
+    results = [dcmread(service.root / row["file"]) for row in service.rows("SELECT file FROM results")]
+    assert len(send(service.port, results, calling="PACS")) == before
+    wait_for(lambda: len(service.rows("SELECT * FROM series WHERE state = 'unrouted'")) >= 2)
+    assert len(service.rows("SELECT * FROM jobs")) == 1
+    assert service.stop() == 0
+    assert NAME not in service.log()
+    assert series[0].PatientID not in service.log()
 
 
 def test_an_interrupted_series_is_held_and_what_was_refused_is_visible(serve, pacs: Pacs) -> None:

@@ -40,7 +40,7 @@ def tiny_package(folder: Path) -> Path:
         intended_use="tests",
         task=TaskSpec(kind="segmentation", mode="multilabel", spatial_dims=3, labels=(Label(name="bone", index=0),)),
         preparation=Preparation(kind="volume", channels=("ct",), intensity=intensity),
-        tiling=Tiling(divisor=(1, 1, 1)),
+        tiling=Tiling(mode="tiles", tile=(32, 256, 256), halo=(0, 0, 0), divisor=(1, 1, 1), bytes_per_voxel=16),
         network=Network(name="tiny", onnx_opset=OPSET, outputs=("logits",)),
         provenance=Provenance(medimg_version="0", torch_version="0", created=datetime.now(UTC)),
         weights_sha256=weights_sha,
