@@ -19,10 +19,18 @@ def main(overrides: Sequence[str]) -> int:
     config: PredictConfig = typed(compose("predict", overrides))
     predictor = load(config.package, backend=config.backend, threads=config.threads)
     reading = config.reading.policy(predictor.manifest.preparation.reading)
-    found = predictor.predict(
-        _study(config.input), probabilities=config.probabilities, series=config.series, reading=reading
+    kinds = _kinds(config.dicom)
+    keep = config.probabilities or bool(_OF_PROBABILITIES.intersection(kinds))
+    study: Study = _study(config.input)
+    if kinds:
+        study = read_study(study, predictor.inputs, series=config.series, reading=reading)
+    found = predictor.predict(study, probabilities=keep, series=config.series, reading=reading)
+    files = write_prediction(
+        found if config.probabilities else replace(found, probabilities=None), Path(config.output)
     )
-    files = write_prediction(found, Path(config.output))
+    if kinds:
+        image = study.get(predictor.inputs[0]) or next(iter(study.values()))
+        files += write_results(found, image, (), predictor.manifest, Path(config.output) / "dicom", kinds)
     if config.json:
         print(json.dumps({"files": [str(file) for file in files], "scores": found.scores}))
     else:

@@ -9,15 +9,14 @@ import numpy as np
 from highdicom import pr
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from skimage.measure import approximate_polygon, find_contours
+from skimage.measure import find_contours
 
 from medimg.inference.postprocess import membership
 from medimg.inference.prediction import Prediction
 from medimg.pacs.results.made import PARTIAL, RESEARCH_ONLY, Making, building
 from medimg.pacs.results.sr import Measured, box_corners
 
-_TOLERANCE_PX = 0.1
-MOST_POINTS = 4000
+_STRAIGHT = 1e-9
 
 
 def build_presentation(making: Making, prediction: Prediction, measured: Measured) -> Dataset | None:
@@ -89,7 +88,16 @@ def _outlines(prediction: Prediction, measured: Measured, index: int) -> Iterato
             part = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
             corner = np.asarray([rows[0] - 1, columns[0] - 1])
             for contour in find_contours(np.pad(part, 1).astype(np.float32), 0.5):
-                yield label.name, approximate_polygon(contour + corner, _TOLERANCE_PX)[:MOST_POINTS]
+                yield label.name, _corners(contour + corner)
+
+
+def _corners(line: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Leave out the points of a closed line between which it goes straight on."""
+    steps = np.diff(line, axis=0)
+    before = np.roll(steps, 1, axis=0)
+    turns = np.abs(before[:, 0] * steps[:, 1] - before[:, 1] * steps[:, 0]) > _STRAIGHT
+    turns[0] = True
+    return np.concatenate([line[:-1][turns], line[-1:]])
 
 
 def _axes(measured: Measured, index: int) -> Iterator[tuple[str, NDArray[np.float64]]]:
