@@ -122,7 +122,11 @@ class ExperimentConfig:
 
 @dataclass
 class PredictConfig:
-    """``input`` is a path, or a mapping from channel to path. ``reading`` is the package's unless stated."""
+    """``input`` is a path, or a mapping from channel to path. ``reading`` is the package's unless stated.
+
+    ``dicom`` names DICOM objects that are written besides, of a DICOM study: one of ``seg``, ``seg_fractional`` and
+    ``seg_labelmap``; ``sr`` (a report), ``sc`` (key images), ``gsps`` (a presentation state), ``pm`` (probabilities).
+    """
 
     package: str = MISSING
     input: Any = MISSING
@@ -132,6 +136,7 @@ class PredictConfig:
     backend: str = "onnxruntime"
     threads: int | None = None
     probabilities: bool = False
+    dicom: list[str] = field(default_factory=list)
     json: bool = False
 
 

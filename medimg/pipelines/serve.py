@@ -53,6 +53,9 @@ def serve_settings(overrides: Sequence[str]) -> ServeSettings:
         settings: ServeSettings = typed(compose("serve", overrides))
         return settings
     merged: Any = compose("serve", [f"pacs={stated.pop('pacs')}"] if "pacs" in stated else [])
+    for named in ("destinations", "notices"):
+        # Their keys are names that the operator chooses; everywhere else an unknown key is a mistake.
+        OmegaConf.set_struct(merged[named], False)
     try:
         merged = OmegaConf.merge(merged, _read(Path(path)))
         for key, value in stated.items():

@@ -23,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "pacs" / "serve"))
 from parts import Pacs, Running, ct_series, send, settings_for, wait_for
 from tiny import tiny_package
 
+from medimg.pacs.serve.service import CHILDREN
+
 TESTS = Path(__file__).parents[2] / "tests" / "pacs" / "serve"
 SEND = "import sys, pydicom; from pathlib import Path; from parts import send; " + (
     "files = [pydicom.dcmread(path) for path in sorted(Path(sys.argv[2]).iterdir())]; "
@@ -42,9 +44,14 @@ def write(root: Path, senders: int, each: int, side: int) -> list[Path]:
     folders = [root / "sent" / str(number) for number in range(senders)]
     for number, folder in enumerate(folders):
         folder.mkdir(parents=True)
-        for index, one in enumerate(ct_series(f"load/{number}", each, side=side)):
+        for index, one in enumerate(ct_series(f"load{number}", each, side=side)):
             one.save_as(folder / f"{index:05d}.dcm", enforce_file_format=True)
     return folders
+
+
+def series_answered(pacs: Pacs) -> int:
+    """Count the series of which the PACS has results: each is a study of its own here."""
+    return len({str(one.StudyInstanceUID) for one in list(pacs.got)})
 
 
 def main() -> None:
@@ -54,13 +61,17 @@ def main() -> None:
     parser.add_argument("--senders", type=int, default=4)
     parser.add_argument("--side", type=int, default=512)
     parser.add_argument("--storescu")
+    parser.add_argument("--real", action="store_true", help="write SEG, SR and SC instead of stand-ins")
     wanted = parser.parse_args()
     each = wanted.instances // wanted.senders
     folders = write(wanted.folder, wanted.senders, each, wanted.side)
     pacs = Pacs().start()
     settings = settings_for(wanted.folder / "spool", tiny_package(wanted.folder), pacs.port, quiet_s=2.0)
     settings.worker.lease_s = 60.0
-    service = Running(settings).start()
+    service = Running(settings)
+    if wanted.real:
+        service.children = dict(CHILDREN)
+    service.start()
     send(service.port, [])
     path = os.pathsep.join([str(TESTS), str(TESTS.parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "PYTHONPATH": path, "TCP_NODELAY": "1", "TCP_BUFFER_LENGTH": "262144"}
@@ -71,8 +82,10 @@ def main() -> None:
     if any(codes):
         service.stop()
         raise SystemExit(f"a sender failed: {codes}")
-    wait_for(lambda: len(pacs.got) == 3 * wanted.senders, 240.0, "results are missing")
+    wait_for(lambda: series_answered(pacs) == wanted.senders, 240.0, "results are missing")
+    wait_for(lambda: not service.rows("SELECT 1 FROM deliveries WHERE state != 'sent'"), 60.0, "results are not sent")
     done_s = time.monotonic() - begun
+    jobs = service.rows("SELECT SUM(finished_s - started_s) AS s FROM jobs")[0]["s"]
     times = service.rows("SELECT MIN(received_s) AS first, MAX(received_s) AS last, COUNT(*) AS n FROM instances")[0]
     service.stop()
     pacs.stop()
@@ -92,6 +105,7 @@ def main() -> None:
                 "instances_per_s": round(rate, 1),
                 "sent_s": round(sent_s, 1),
                 "last_result_s": round(done_s, 1),
+                "jobs_s": round(jobs, 1),
             }
         )
     )

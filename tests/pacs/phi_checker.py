@@ -9,15 +9,31 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
+from phi_factory import INTERVAL_DAYS, SC, Planted
 from pydicom.dataset import Dataset
 
-from phi_factory import INTERVAL_DAYS, SC, Planted
-
-RETAINED_TAGS = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "BitsStored",
-                 "SliceThickness", "PixelData", "SOPClassUID", "PixelRepresentation")
+RETAINED_TAGS = (
+    "Rows",
+    "Columns",
+    "PixelSpacing",
+    "ImagePositionPatient",
+    "ImageOrientationPatient",
+    "BitsStored",
+    "SliceThickness",
+    "PixelData",
+    "SOPClassUID",
+    "PixelRepresentation",
+)
 RETAINED_TEXTS = ("Modality", "Manufacturer", "BodyPartExamined", "PatientSex", "SpecificCharacterSet", "SOPClassUID")
-NOT_NULL = ("PatientID", "PatientName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID",
-            "DeidentificationMethod", "DeidentificationMethodCodeSequence")
+NOT_NULL = (
+    "PatientID",
+    "PatientName",
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "SOPInstanceUID",
+    "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
+)
 DATES = ("StudyDate", "SeriesDate", "AcquisitionDateTime")
 
 WORD = re.compile(rb"qz[a-z]{5}xq", re.IGNORECASE)
@@ -88,7 +104,9 @@ def _uids(before: Dataset, after: Dataset, mapping: dict[str, set[str]], score: 
         if element.VR == "SQ" and element.tag in before:
             for old, new in zip(before[element.tag].value, element.value):
                 _uids(old, new, mapping, score)
-        elif element.VR == "UI" and element.tag in before and not element.keyword.endswith("ClassUID") and element.value:
+        elif (
+            element.VR == "UI" and element.tag in before and not element.keyword.endswith("ClassUID") and element.value
+        ):
             old = before[element.tag].value
             if str(old).startswith("1.2.826"):
                 score["uid_changed"].append(old != element.value)

@@ -16,8 +16,8 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.datadict import DicomDictionary, dictionary_VR
-from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.dataelem import RawDataElement
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
@@ -38,7 +38,7 @@ BANNER_ROWS = 6
 
 @dataclass
 class Planted:
-    """What was hidden: byte strings that no output may hold, those that an option may retain, and each input by its number."""
+    """What was hidden: byte strings no output may hold, those an option may retain, each input by its number."""
 
     markers: list[bytes] = field(default_factory=list)
     retained: list[bytes] = field(default_factory=list)
@@ -103,9 +103,16 @@ class Factory:
                 item.add_new(0x00081115, "SQ", self.value("SQ", depth + 1))
             return Sequence([item])
         made = {
-            "UI": self.uid, "DA": self.date, "TM": self.time, "DS": self.digits, "IS": self.digits,
-            "DT": lambda: self.date() + self.time() + "+0100", "FD": self.double, "AS": lambda: "077Y",
-            "CS": lambda: self.word(upper=True), "AE": lambda: self.word(upper=True),
+            "UI": self.uid,
+            "DA": self.date,
+            "TM": self.time,
+            "DS": self.digits,
+            "IS": self.digits,
+            "DT": lambda: self.date() + self.time() + "+0100",
+            "FD": self.double,
+            "AS": lambda: "077Y",
+            "CS": lambda: self.word(upper=True),
+            "AE": lambda: self.word(upper=True),
             "PN": lambda: f"{self.word()}^{self.word()}={self.word()}",
         }.get(vr, self.word)
         if vr in ("US", "SS", "UL", "SL", "SV", "UV", "AT"):
@@ -118,7 +125,13 @@ class Factory:
     def plant_table(self, dataset: Dataset) -> None:
         """Plant a marker under every row of PS3.15 E.1-1."""
         for row in rules():
-            if not row.isalnum() or "x" in row or row in NOT_PLANTED or row == "odd" or row[:4] in ("0000", "0002", "0004"):
+            if (
+                not row.isalnum()
+                or "x" in row
+                or row in NOT_PLANTED
+                or row == "odd"
+                or row[:4] in ("0000", "0002", "0004")
+            ):
                 continue
             tag = int(row, 16)
             try:
@@ -162,9 +175,16 @@ class Factory:
         """Plant markers in overlays and curves."""
         for group in (0x6000, 0x6002):
             for element, vr, value in (
-                (0x0010, "US", 8), (0x0011, "US", 8), (0x0022, "LO", self.word()), (0x0040, "CS", "G"),
-                (0x0050, "SS", [1, 1]), (0x0100, "US", 1), (0x0102, "US", 0), (0x1500, "LO", self.word()),
-                (0x3000, "OW", self.value("OW", 0)), (0x4000, "LT", self.word()),
+                (0x0010, "US", 8),
+                (0x0011, "US", 8),
+                (0x0022, "LO", self.word()),
+                (0x0040, "CS", "G"),
+                (0x0050, "SS", [1, 1]),
+                (0x0100, "US", 1),
+                (0x0102, "US", 0),
+                (0x1500, "LO", self.word()),
+                (0x3000, "OW", self.value("OW", 0)),
+                (0x4000, "LT", self.word()),
             ):
                 dataset.add_new(group << 16 | element, vr, value)
         dataset.add_new(0x50000022, "LO", self.word())
@@ -278,8 +298,12 @@ def _derived(make: Factory, source: Dataset, *where: object) -> tuple[Dataset, D
     report.ContentDate = make.date(100)
     report.VerifyingObserverSequence = [_content("PNAME", "VerifyingObserverName", make)]
     leaves = [
-        _content("PNAME", "PersonName", make), _content("TEXT", "TextValue", make), _content("UIDREF", "UID", make),
-        _content("DATE", "Date", make), _content("DATETIME", "DateTime", make), _content("TIME", "Time", make),
+        _content("PNAME", "PersonName", make),
+        _content("TEXT", "TextValue", make),
+        _content("UIDREF", "UID", make),
+        _content("DATE", "Date", make),
+        _content("DATETIME", "DateTime", make),
+        _content("TIME", "Time", make),
     ]
     image = Dataset()
     image.ValueType, image.ReferencedSOPSequence = "IMAGE", [_reference(source)]

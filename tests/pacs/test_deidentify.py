@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -22,8 +23,16 @@ from medimg.pacs.deidentify.tree import ACTIONS, REPORT, deidentify_tree
 
 KEY = Key(b"a key that is only for the test suite, and long enough")
 KINDS = {
-    "tag_retained", "text_notnull", "text_retained", "text_removed", "date_shifted", "uid_changed", "uid_consistent",
-    "patid_consistent", "pixels_hidden", "pixels_retained",
+    "tag_retained",
+    "text_notnull",
+    "text_retained",
+    "text_removed",
+    "date_shifted",
+    "uid_changed",
+    "uid_consistent",
+    "patid_consistent",
+    "pixels_hidden",
+    "pixels_retained",
 }
 LEAST_PLANTED = 2000
 
@@ -141,3 +150,20 @@ def test_inputs_are_not_touched_and_a_second_run_says_the_same(
     assert {path: path.read_bytes() for path in source[1].files.values()} == before
     first, second = outputs(shifted[0]), outputs(tmp_path / "again")
     assert {n: path.read_bytes() for n, path in first.items()} == {n: path.read_bytes() for n, path in second.items()}
+
+
+def test_damaged_files_are_refused_or_leak_nothing(source: tuple[Path, Planted], tmp_path: Path) -> None:
+    random = np.random.default_rng(2026)
+    originals = [path.read_bytes() for path in source[1].files.values()]
+    for number in range(150):
+        raw = np.frombuffer(originals[number % len(originals)], np.uint8).copy()
+        places = random.integers(132, min(raw.size, 6000), random.choice([1, 4, 16]))
+        raw[places] = random.integers(0, 256, places.size)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(
+            raw[: random.integers(200, raw.size)] if number % 5 == 0 else raw
+        )
+    records = run(tmp_path / "in", tmp_path / "out", text="words", burned_in="flag")
+    assert len(records) == 150
+    words = [one for one in source[1].markers if one[:1].isalpha()]
+    assert leaks(words, tmp_path / "out") == []

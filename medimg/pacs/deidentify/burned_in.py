@@ -51,7 +51,7 @@ def may_show_text(dataset: Dataset) -> bool:
     stated = str(dataset.get("BurnedInAnnotation", "") or "").strip().upper()
     if stated in ("YES", "NO"):
         return stated == "YES"
-    image_type = "\\".join(str(one) for one in dataset.get("ImageType", None) or [])
+    image_type = str(dataset.get("ImageType", "") or "")
     return (
         str(dataset.get("Modality", "")).strip().upper() in _SUSPECT_MODALITIES
         or str(dataset.get("SOPClassUID", "")).startswith(_SUSPECT_CLASSES)

@@ -17,6 +17,9 @@ BYTES = {"OB", "OW", "OF", "OD", "OL", "OV", "UN"}
 NUMBER_TEXTS = {"DS", "IS"}
 ANCESTRY = frozenset((0x00102160, 0x00102161, 0x00102162))
 CONTENT_SEQUENCE, GRAPHICS, VERIFIERS = 0x0040A730, 0x00700001, 0x0040A073
+TEXT_VALUE = 0x0040A160
+# Who issued an identifier: a hospital by name or OID. Not listed, and empty without the texts inside.
+ISSUERS = frozenset((0x00080051, 0x00100024, 0x00400026, 0x00400027, 0x00400033, 0x00400039, 0x0040003A))
 PATIENT_ID, PATIENT_NAME = 0x00100020, 0x00100010
 # UIDs of classes, syntaxes and coding schemes: structural, never of an instance (E.3.9, note 4).
 _STRUCTURAL = (
@@ -121,8 +124,7 @@ def _sequence(rule: Rule, tag: int, settings: DeidentifySettings, basic: Action,
         return Decision(Action.WALK, "E.3.3 C")
     if rule.option("descriptors") and settings.text != "remove":
         return Decision(Action.WALK, "E.3.5 C")
-    if "Z" in rule.basic:
-        return Decision(Action.EMPTY, clause)
+    # An empty sequence is valid only where its type is 2, an absent one wherever the table has an X.
     return Decision(Action.REMOVE if "X" in rule.basic else basic, clause)
 
 
@@ -142,6 +144,8 @@ def _unlisted(tag: int, vr: str, settings: DeidentifySettings) -> Decision:
         return Decision(Action.REMOVE, "E.1.1 not in PS3.6")
     if 0x60000000 <= tag < 0x61000000 and settings.overlays == "remove":
         return Decision(Action.REMOVE, "E.3.3 overlay")
+    if tag in ISSUERS:
+        return Decision(Action.REMOVE, "E.1.1 issuer")
     if not _vr_fits(tag, vr):
         return Decision(Action.REMOVE, "E.1.1 another VR than in PS3.6")
     if vr == "SQ":
@@ -157,8 +161,10 @@ def _unlisted(tag: int, vr: str, settings: DeidentifySettings) -> Decision:
         kind = permitted(tag)
         if vr in BYTES:
             return Decision(Action.KEEP if kind == "bytes" else Action.REMOVE, "E.1.1 bytes")
+        if tag == TEXT_VALUE:
+            return Decision(Action.DUMMY if settings.text == "remove" else Action.CLEAN, "E.3.4 C", Action.DUMMY)
         kept = {"codes": Action.CODE, "terms": Action.TERM}.get(kind, Action.REMOVE)
-        return Decision(kept, "E.1.1 text", Action.EMPTY)
+        return Decision(kept, "E.1.1 text", Action.DUMMY)
     return Decision(_plain(vr), "E.1.1 number")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zlib
 
+from pydicom.datadict import dictionary_VM
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException
@@ -23,8 +25,11 @@ UNREADABLE = (
     OSError,
     RecursionError,
     struct.error,
+    zlib.error,
     BytesLengthException,
 )
+
+_NUMBERS = {"AT", "FL", "FD", "SL", "SS", "UL", "US", "SV", "UV"}
 
 
 def readable(dataset: Dataset, tag: BaseTag) -> DataElement | None:
@@ -48,3 +53,14 @@ def strings(element: DataElement) -> list[str]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
         return [str(value)]
     return [str(one) for one in value]
+
+
+def too_many(element: DataElement) -> bool:
+    """Tell whether a number has more values than PS3.6 gives it: then a wrong length made it swallow other elements."""
+    if element.VR not in _NUMBERS:
+        return False
+    try:
+        most = dictionary_VM(element.tag)
+    except KeyError:
+        return True
+    return most.isdigit() and int(most) < element.VM

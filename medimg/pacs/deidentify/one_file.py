@@ -96,7 +96,7 @@ def deidentify(dataset: Dataset, tools: Tools) -> Outcome:
         if readable(dataset, tag) is None:
             del dataset[tag]
             actions.add(element_name(tag), "X", "E.1.1 unreadable value")
-    if not dataset.get("SOPInstanceUID") or not dataset.get("SOPClassUID"):
+    if not all(isinstance(dataset.get(key), str) and dataset.get(key) for key in ("SOPInstanceUID", "SOPClassUID")):
         raise InputError("The file says neither what it is nor which one.", expected="SOP Class and Instance UID")
     if "EncapsulatedDocument" in dataset:
         raise Refused("A document inside DICOM cannot be cleaned.", fix="leave it out")
@@ -109,10 +109,14 @@ def deidentify(dataset: Dataset, tools: Tools) -> Outcome:
     walker = Walker(settings, tools.key, patient, cleaner, tools.safe_private, actions)
     walker.walk(dataset)
     dataset.PatientID = dataset.PatientName = tools.key.pseudonym(patient)
+    if "ValueType" in dataset:
+        # Removed from images, where it is optional; in SR it must be there, if only empty (PS3.3 C.17.1).
+        dataset.ReferencedPerformedProcedureStepSequence = []
     mark(dataset, settings, masked)
     _renew_meta(dataset)
     folders = (dataset.get("PatientID"), dataset.get("StudyInstanceUID"), dataset.get("SeriesInstanceUID"))
-    name = Path(*(str(one or _NO_VALUE) for one in folders), f"{dataset.SOPInstanceUID}.dcm")
+    name = Path(*(one if isinstance(one, str) and one else _NO_VALUE for one in folders))
+    name /= f"{dataset.SOPInstanceUID}.dcm"
     return Outcome(dataset, name, actions, flags)
 
 
@@ -134,18 +138,20 @@ def write(outcome: Outcome, folder: Path) -> None:
 def _read(path: Path) -> Dataset:
     try:
         dataset = pydicom.dcmread(path, force=True)
+        syntax = dataset.file_meta.get("TransferSyntaxUID")
+        directory = dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY
         keys = len(dataset)
     except (*UNREADABLE, InvalidDicomError) as error:
         raise InputError("The file cannot be read as DICOM.", got=type(error).__name__) from error
-    if dataset.file_meta.get("MediaStorageSOPClassUID") == _DIRECTORY or "DirectoryRecordSequence" in dataset:
+    if directory or "DirectoryRecordSequence" in dataset:
         raise Skipped("A DICOMDIR lists files by their old names; it is not copied.")
     if not keys:
         raise InputError("The file holds no elements.")
-    if not dataset.file_meta.get("TransferSyntaxUID"):
+    if not syntax:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-    if not (dataset.file_meta.TransferSyntaxUID.is_transfer_syntax or dataset.file_meta.TransferSyntaxUID.is_private):
+        syntax = dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    if not isinstance(syntax, UID) or not (syntax.is_transfer_syntax or syntax.is_private):
         raise InputError("The file is written in no transfer syntax that is known.")
     return dataset
 

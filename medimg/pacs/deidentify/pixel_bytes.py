@@ -8,30 +8,40 @@ from collections.abc import Iterator
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000TransferSyntaxes, JPEGLSTransferSyntaxes, JPEGTransferSyntaxes
+from pydicom.uid import RLELossless
 
+from medimg.errors import InputError
 from medimg.pacs.deidentify.elements import UNREADABLE
 
 _START, _SCAN, _TILE, _END = 0xD8, 0xDA, 0x90, b"\xff\xd9"
 _COMMENT, _COMMENT_2000 = 0xFE, 0x64
 # APP0 (JFIF), APP8 (colour transform of JPEG-LS) and APP14 (Adobe's) say how to decode; the others are free.
 _NEEDED_APPLICATIONS = {0xE0, 0xE8, 0xEE}
-_HTJ2K = ("1.2.840.10008.1.2.4.201", "1.2.840.10008.1.2.4.202", "1.2.840.10008.1.2.4.203")
+_VIDEO = "1.2.840.10008.1.2.4.10"
+_RLE_SEGMENTS = 15
 
 
 def strip(dataset: Dataset) -> bool:
-    """Take out, in place, what is no pixel; return whether anything was. Pixels keep their values."""
+    """Take out, in place, what is no pixel; return whether anything was. Pixels keep their values.
+
+    Raises
+    ------
+    InputError
+        The stream cannot be taken apart, so nobody knows what else it carries.
+    """
     if "PixelData" not in dataset or not isinstance(dataset.PixelData, bytes):
         return False
     syntax = dataset.file_meta.TransferSyntaxUID
     if not syntax.is_encapsulated:
         return _truncate(dataset)
-    if syntax not in (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, *_HTJ2K):
+    if syntax.startswith(_VIDEO):
         return False
     try:
         count = int(dataset.get("NumberOfFrames", 1) or 1)
         frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
-    except UNREADABLE:
+    except UNREADABLE as error:
+        raise _unreadable() from error
+    if syntax == RLELossless and all(frame[1:4] == bytes(3) and frame[0] <= _RLE_SEGMENTS for frame in frames):
         return False
     clean = [without_comments(frame) for frame in frames]
     if clean == frames:
@@ -44,9 +54,15 @@ def strip(dataset: Dataset) -> bool:
 
 
 def without_comments(stream: bytes) -> bytes:
-    """Return a JPEG, JPEG-LS or JPEG 2000 stream without comments, free application data, and bytes after its end."""
+    """Return a JPEG, JPEG-LS or JPEG 2000 stream without comments, free application data, and bytes after its end.
+
+    Raises
+    ------
+    InputError
+        It is no such stream.
+    """
     if stream[:2] not in (b"\xff\xd8", b"\xff\x4f"):
-        return stream
+        raise _unreadable()
     modern = stream[1] == 0x4F
     parts, place = [stream[:2]], 2
     for marker, start, end in _segments(stream, modern):
@@ -70,10 +86,16 @@ def _segments(stream: bytes, modern: bool) -> Iterator[tuple[int, int, int]]:
         marker = stream[place + 1]
         (length,) = struct.unpack_from(">H", stream, place + 2)
         end = place + 2 + length
-        if marker == 0xFF or length < 2 or end > len(stream):
-            return
+        if length < 2 or end > len(stream):
+            break
         yield marker, place, end
         place = end
+    if stream[place : place + 2] != bytes((0xFF, last)):
+        raise _unreadable()
+
+
+def _unreadable() -> InputError:
+    return InputError("The encoded pixels cannot be taken apart.", expected="frames as the transfer syntax says")
 
 
 def _truncate(dataset: Dataset) -> bool:
@@ -82,8 +104,8 @@ def _truncate(dataset: Dataset) -> bool:
         if dataset.PhotometricInterpretation == "YBR_FULL_422":
             bits = bits * 2 // 3
         pixels = int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames", 1) or 1)
-    except UNREADABLE:
-        return False
+    except UNREADABLE as error:
+        raise _unreadable() from error
     length = (pixels * bits + 7) // 8
     kept = dataset.PixelData[:length] + b"\0" * (length % 2)
     longer = len(dataset.PixelData) > length and dataset.PixelData != kept

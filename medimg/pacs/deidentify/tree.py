@@ -93,7 +93,9 @@ def _all(
 def _one(path: Path, output: Path, tools: Tools, record: FileRecord, written: set[Path]) -> list[Row]:
     try:
         content = sniff(path)
-        if content.kind != "dicom" or content.compressed:
+        if content.kind == "dicom" and content.compressed:
+            raise InputError("A compressed file is not unpacked here.", fix="gunzip it first")
+        if content.kind != "dicom":
             record.status, record.reason = "skipped", f"no DICOM file: {content.name}"
             return []
         outcome = deidentify_file(path, tools)

@@ -12,7 +12,7 @@ from pydicom.uid import UID_dictionary
 
 from medimg.pacs.deidentify.dates import capped_age, shift
 from medimg.pacs.deidentify.decide import PATIENT_NAME, TEXTS, Action, Decision, decide
-from medimg.pacs.deidentify.elements import readable, strings
+from medimg.pacs.deidentify.elements import readable, strings, too_many
 from medimg.pacs.deidentify.keyed import Key
 from medimg.pacs.deidentify.private import SafeList, creators
 from medimg.pacs.deidentify.report import Actions, element_name
@@ -65,6 +65,8 @@ class Walker:
             self.actions.add(name, Action.REMOVE.value, "E.1.1 unreadable value")
             return
         decision = decide(int(tag), element.VR, self.settings)
+        if decision.action is Action.KEEP and too_many(element):
+            decision = Decision(Action.REMOVE, "E.1.1 more values than in PS3.6")
         self._do(dataset, element, decision, name, depth)
 
     def _private(

@@ -7,8 +7,8 @@ import re
 from functools import cache
 
 from highdicom.sr import CodedConcept
-from pydicom.sr.coding import Code
 from pydicom.sr.codedict import Collection, codes
+from pydicom.sr.coding import Code
 
 from medimg.packaging.manifest import Label
 

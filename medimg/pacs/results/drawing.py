@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 RGB = tuple[int, int, int]
-_SMALLEST_SIDE, _FILL, _FONT_PX, _PAD_PX = 512, 0.3, 15, 4
+_SMALLEST_SIDE, _LARGEST_SIDE, _FILL, _FONT_PX, _PAD_PX = 512, 2048, 0.3, 15, 4
 _WHITE, _RED = (255, 255, 255), (255, 120, 120)
 
 
@@ -55,9 +55,21 @@ def eight_bits(picture: NDArray[Any]) -> NDArray[np.uint8]:
     return picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
 
 
-def factor_of(shape: tuple[int, int]) -> int:
-    """Return by how much small slices are enlarged, so that words have room."""
-    return max(1, -(-_SMALLEST_SIDE // max(shape)))
+def scale_of(shape: tuple[int, int]) -> float:
+    """Return by how much slices are enlarged, so that words have room, or large pictures made smaller."""
+    longest = max(shape)
+    return 1.0 / -(-longest // _LARGEST_SIDE) if longest > _LARGEST_SIDE else float(-(-_SMALLEST_SIDE // longest))
+
+
+def _scaled(array: NDArray[Any], scale: float) -> NDArray[Any]:
+    """Repeat pixels, or take every n-th one of a mask and means of a picture."""
+    if scale >= 1:
+        return np.repeat(np.repeat(array, int(scale), axis=0), int(scale), axis=1)
+    step = round(1 / scale)
+    if array.dtype == np.bool_:
+        return array[::step, ::step]
+    size = (-(-array.shape[1] // step), -(-array.shape[0] // step))
+    return np.array(Image.fromarray(array).resize(size, Image.Resampling.BOX))
 
 
 def draw(
@@ -84,12 +96,12 @@ def draw(
     Returns
     -------
     (H', W', 3) ndarray of uint8
-        Enlarged by `factor_of`, with bands of text.
+        Scaled by `scale_of`, with bands of text.
     """
-    factor = factor_of((base.shape[0], base.shape[1]))
-    canvas = np.repeat(np.repeat(base, factor, axis=0), factor, axis=1)
+    scale = scale_of((base.shape[0], base.shape[1]))
+    canvas = _scaled(base, scale)
     for region in regions:
-        mask = np.repeat(np.repeat(region.mask, factor, axis=0), factor, axis=1)
+        mask = _scaled(region.mask, scale)
         rim = mask & ~binary_erosion(mask, iterations=2)
         colour = np.asarray(region.colour, dtype=np.float32)
         canvas[mask] = np.rint(canvas[mask] * (1 - _FILL) + colour * _FILL).astype(np.uint8)
@@ -97,7 +109,7 @@ def draw(
     picture = Image.fromarray(canvas)
     pen = ImageDraw.Draw(picture)
     for line in lines:
-        points = [((x + 0.5) * factor, (y + 0.5) * factor) for y, x in line.points]
+        points = [((x + 0.5) * scale, (y + 0.5) * scale) for y, x in line.points]
         pen.line(points, fill=line.colour, width=2)
     width = picture.width
     head = _band([warning] if warning else [], width, _RED, [*above])

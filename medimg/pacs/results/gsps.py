@@ -14,7 +14,7 @@ from skimage.measure import find_contours
 from medimg.inference.postprocess import membership
 from medimg.inference.prediction import Prediction
 from medimg.pacs.results.made import PARTIAL, RESEARCH_ONLY, Making, building
-from medimg.pacs.results.sr import Measured, box_corners
+from medimg.pacs.results.measured import Measured, box_corners
 
 _STRAIGHT = 1e-9
 
@@ -48,7 +48,9 @@ def build_presentation(making: Making, prediction: Prediction, measured: Measure
                     text_objects=[_text(RESEARCH_ONLY, (1.0, 1.0)), *notes],
                 )
             )
-        images = list({making.sources.slices[index].uid: making.sources.slices[index].dataset for index in drawn}.values())
+        images = list(
+            {making.sources.slices[index].uid: making.sources.slices[index].dataset for index in drawn}.values()
+        )
         state = pr.GrayscaleSoftcopyPresentationState(
             referenced_images=images,
             content_label="MEDIMG",

@@ -6,6 +6,7 @@ They show regions to those whose viewer knows no segmentations. The label's slic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import highdicom as hd
 import numpy as np
@@ -17,11 +18,12 @@ from medimg.inference.prediction import Prediction
 from medimg.io.image import Picture, Volume
 from medimg.io.plane_grid import Plane
 from medimg.pacs.results.colours import rgb_of
-from medimg.pacs.results.drawing import Line, Region, draw, eight_bits, factor_of, grey
+from medimg.pacs.results.drawing import Line, Region, draw, eight_bits, grey, scale_of
 from medimg.pacs.results.made import EXPLICIT, PARTIAL, RESEARCH_ONLY, Making, building
 from medimg.pacs.results.measure import Lesion
+from medimg.pacs.results.measured import Measured, box_corners
 from medimg.pacs.results.planes import on_planes
-from medimg.pacs.results.sr import Measured, box_corners
+from medimg.pacs.results.source import SourceSlice
 
 MOST_IMAGES = 6
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
@@ -136,29 +138,23 @@ def _boxes(prediction: Prediction, measured: Measured, index: int) -> list[Line]
     return lines
 
 
-def _capture(
-    making: Making, image: Volume | Picture, index: int, pixels: NDArray[np.uint8], number: int
-) -> Dataset:
+def _capture(making: Making, image: Volume | Picture, index: int, pixels: NDArray[np.uint8], number: int) -> Dataset:
     one = making.sources.slices[index]
-    factor = factor_of((int(one.dataset.Rows), int(one.dataset.Columns)))
-    spacing = None
-    if one.plane is not None:
-        spacing = tuple(float(np.linalg.norm(step)) / factor for step in (one.plane.row_step_mm, one.plane.column_step_mm))
-    elif isinstance(image, Picture) and image.spacing_mm is not None:
-        spacing = tuple(side / factor for side in image.spacing_mm)
+    scale = scale_of((int(one.dataset.Rows), int(one.dataset.Columns)))
     capture = hd.sc.SCImage.from_ref_dataset(
         ref_dataset=one.dataset,
         pixel_array=pixels,
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        pixel_spacing=spacing,
+        # The library's hint says integers; it takes any numbers.
+        pixel_spacing=cast(Any, _spacing_mm(one, image, scale)),
         patient_orientation=("L", "P"),
         transfer_syntax_uid=EXPLICIT,
         **making.identity("sc", number),
     )
     # The library takes one letter a direction, and does not take none.
-    capture.PatientOrientation = None if one.plane is None else _orientation(one.plane)
+    capture.PatientOrientation = [] if one.plane is None else _orientation(one.plane)
     capture.BurnedInAnnotation = str(one.dataset.get("BurnedInAnnotation", "") or "NO")
     capture.ImageComments = RESEARCH_ONLY if not making.partial else f"{PARTIAL}: {making.partial}"[:1024]
     capture.DerivationDescription = f"medimg {making.title}, package digest {making.manifest.digest}"[:1024]
@@ -168,6 +164,13 @@ def _capture(
         source.ReferencedFrameNumber = one.frame + 1
     capture.SourceImageSequence = [source]
     return capture
+
+
+def _spacing_mm(one: SourceSlice, image: Volume | Picture, scale: float) -> tuple[float, float] | None:
+    spacing = image.spacing_mm[-2:] if image.spacing_mm is not None else None
+    if one.plane is not None:
+        spacing = float(np.linalg.norm(one.plane.row_step_mm)), float(np.linalg.norm(one.plane.column_step_mm))
+    return None if spacing is None else (spacing[0] / scale, spacing[1] / scale)
 
 
 def _orientation(plane: Plane) -> list[str]:

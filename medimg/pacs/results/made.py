@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import datetime
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from medimg import __version__
 from medimg.errors import InputError
 from medimg.io.dicom.headers import PYDICOM_ERRORS, quietly
 from medimg.packaging.manifest import PackageManifest
+from medimg.pacs.results.laterality import set_laterality
 from medimg.pacs.results.source import Sources
 from medimg.pacs.results.uids import result_uid
 
@@ -40,7 +41,6 @@ _MOMENTS = (
     *("PresentationCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture"),
 )
 _DATED = (("ContentDate", "ContentTime"), ("AcquisitionDate", "AcquisitionTime"), ("SeriesDate", "SeriesTime"))
-_REPORT = "1.2.840.10008.5.1.4.1.1.88."
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +105,14 @@ class Making:
 
     def finish(self, dataset: Dataset, kind: str) -> Dataset:
         """Put back the attributes of patient and study, and make everything the same whenever it is made."""
-        carried = [self.sources.carried] if _is_report(dataset) else [self.sources.carried, self.sources.series]
-        for element in (element for one in carried for element in one):
+        with quietly():
+            self._finish(dataset, kind)
+        return dataset
+
+    def _finish(self, dataset: Dataset, kind: str) -> None:
+        for element in self.sources.carried if kind == "sr" else (*self.sources.carried, *self.sources.series):
             dataset[element.tag] = copy.deepcopy(element)
+        set_laterality(dataset, kind)
         dataset.SpecificCharacterSet = "ISO_IR 192"
         dataset.ManufacturerModelName = self.title[:_LONG_STRING]
         dataset.SoftwareVersions = [f"medimg {__version__}"[:_LONG_STRING], self.title[:_LONG_STRING]]
@@ -121,7 +126,6 @@ class Making:
             for holder in (item, *(one for one in dataset.DimensionIndexSequence)):
                 if holder.get("DimensionOrganizationUID") == old:
                     holder.DimensionOrganizationUID = new
-        return dataset
 
     def _timeless(self, dataset: Dataset) -> None:
         for name in ("InstanceCreationDate", "InstanceCreationTime"):
@@ -148,20 +152,16 @@ class Making:
         return self.manifest.provenance.created.strftime("%Y%m%d"), "000000"
 
 
-def _is_report(dataset: Dataset) -> bool:
-    return str(dataset.SOPClassUID).startswith(_REPORT)
-
-
 def _date(value: object) -> bool:
     try:
-        return bool(value) and isinstance(DA(str(value)), datetime.date)
+        return re.fullmatch(r"\d{8}", str(value)) is not None and DA(str(value)) is not None
     except (ValueError, TypeError):
         return False
 
 
 def _time(value: object) -> bool:
     try:
-        return bool(value) and isinstance(TM(str(value)), datetime.time)
+        return re.fullmatch(r"\d{2,6}(\.\d{1,6})?", str(value)) is not None and TM(str(value)) is not None
     except (ValueError, TypeError):
         return False
 

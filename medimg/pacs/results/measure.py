@@ -9,7 +9,7 @@ Legend: Z Y X of a volume, H W of a picture; M points. Points of a slice are (ro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -64,23 +64,32 @@ class Lesion:
 
 
 def lesions_of(
-    mask: NDArray[np.bool_], values: NDArray[Any] | None, affine: Floats, *, most: int
+    mask: NDArray[np.bool_],
+    values: NDArray[Any] | None,
+    affine: Floats,
+    *,
+    most: int,
+    corner: tuple[int, int, int] = (0, 0, 0),
 ) -> tuple[list[Lesion], int]:
     """Measure the components of a volume's mask, the largest first.
 
     Parameters
     ----------
     mask : (Z, Y, X) ndarray of bool
+        Or a part of the volume's mask that holds all of it.
     values : (Z, Y, X) ndarray or None
-        The image.
+        The image, of the same part.
     affine : (4, 4) ndarray
-        zyx indices to LPS mm; slices may be sheared against each other.
+        zyx indices of the volume to LPS mm; slices may be sheared against each other.
     most : int
         Only as many are measured.
+    corner : tuple of int
+        Where the part begins in the volume.
 
     Returns
     -------
     lesions : list of Lesion
+        In indices of the volume.
     count : int
         Components in all, connected over faces, edges and corners.
     """
@@ -89,32 +98,31 @@ def lesions_of(
         return [], 0
     import cc3d
 
-    part = np.ascontiguousarray(mask[where]).astype(np.uint8)
-    components = cc3d.connected_components(part, connectivity=26)
-    statistics = cc3d.statistics(components, no_slice_conversion=False)
-    sizes = np.asarray(statistics["voxel_counts"])[1:]
-    order = np.argsort(-sizes.astype(np.int64), kind="stable")[:most] + 1
-    start = np.asarray([side.start for side in where])
+    components = cc3d.connected_components(np.ascontiguousarray(mask[where]).astype(np.uint8), connectivity=26)
+    statistics = cc3d.statistics(components)
+    sizes = np.asarray(statistics["voxel_counts"])[1:].astype(np.int64)
+    start = np.asarray(corner) + [side.start for side in where]
     found = []
-    for number in order:
+    for number in np.argsort(-sizes, kind="stable")[:most] + 1:
         box = statistics["bounding_boxes"][number]
+        first = start + [side.start for side in box]
         inside = components[box] == number
-        corner = start + [side.start for side in box]
-        seen = None if values is None else values[tuple(slice(c, c + n) for c, n in zip(corner, inside.shape))]
-        found.append(_volume_lesion(inside, seen, corner, affine))
+        lesion = _volume_lesion(inside, first, start + statistics["centroids"][number], affine)
+        found.append(lesion if values is None else replace(lesion, mean=_mean(values[where][box], inside)))
     return found, len(sizes)
 
 
-def _volume_lesion(
-    inside: NDArray[np.bool_], seen: NDArray[Any] | None, corner: NDArray[np.int64], affine: Floats
-) -> Lesion:
+def _mean(values: NDArray[Any], inside: NDArray[np.bool_]) -> float:
+    return float(np.mean(values[inside], dtype=np.float64))
+
+
+def _volume_lesion(inside: NDArray[np.bool_], corner: NDArray[np.int64], centre: Floats, affine: Floats) -> Lesion:
     _, rows_mm, columns_mm = geometry.spacing_mm(affine)
     z, (long, short) = 0, _no_axes()
     for index, plane in enumerate(inside):
         axes = axes_of(plane, (rows_mm, columns_mm))
         if axes is not None and axes[0].length > long.length:
             z, (long, short) = index, axes
-    centre = np.asarray([line.mean() for line in np.nonzero(inside)]) + corner
     voxels = int(np.count_nonzero(inside))
     x_mm, y_mm, z_mm = (float(v) for v in geometry.apply(affine, centre))
     return Lesion(
@@ -126,7 +134,7 @@ def _volume_lesion(
         centre=tuple(float(v) for v in centre),
         centre_mm=(x_mm, y_mm, z_mm),
         size=voxels * abs(float(np.linalg.det(affine[:3, :3]))) / 1000.0,
-        mean=None if seen is None else float(seen[inside].mean(dtype=np.float64)),
+        mean=None,
     )
 
 
@@ -210,7 +218,7 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
     slices = np.flatnonzero(mask.any(axis=(1, 2)))
     if not len(slices):
         return None
-    flat = mask[slices[0] : slices[-1] + 1].any(axis=0)
+    flat: NDArray[np.bool_] = np.any(mask[slices[0] : slices[-1] + 1], axis=0)
     rows, columns = np.flatnonzero(flat.any(axis=1)), np.flatnonzero(flat.any(axis=0))
     z, y, x = (slice(int(line[0]), int(line[-1]) + 1) for line in (slices, rows, columns))
     return z, y, x

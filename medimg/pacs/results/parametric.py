@@ -19,7 +19,6 @@ from medimg.pacs.results.made import EXPLICIT, Making, building
 from medimg.pacs.results.planes import Spot, on_planes
 
 
-
 def build_maps(making: Making, prediction: Prediction, places: Sequence[Spot] | None) -> list[Dataset]:
     """Build a parametric map of every label's probability; none of a prediction that is no segmentation of a volume.
 

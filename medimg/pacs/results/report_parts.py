@@ -62,9 +62,7 @@ def algorithm(making: Making) -> sr.AlgorithmIdentification:
     """Return name, version and digest of the package."""
     manifest = making.manifest
     digest = f"package_digest={manifest.digest}"
-    return sr.AlgorithmIdentification(
-        name=manifest.name, version=manifest.version, parameters=[digest, "research_use_only=true"], manufacturer=MAKER
-    )
+    return sr.AlgorithmIdentification(name=manifest.name, version=manifest.version, parameters=[digest])
 
 
 def tracking(making: Making, name: str, *parts: object) -> sr.TrackingIdentifier:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import highdicom as hd
 import numpy as np
@@ -21,11 +21,10 @@ from medimg.inference.prediction import Prediction
 from medimg.packaging.manifest import TaskSpec
 from medimg.pacs.results.codes import category_of, type_of
 from medimg.pacs.results.colours import rgb_of
+from medimg.pacs.results.kinds import SegKind
 from medimg.pacs.results.made import EXPLICIT, Making, building
 from medimg.pacs.results.planes import Spot, on_planes
 from medimg.pacs.results.source import SourceSlice
-
-SegKind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +107,8 @@ def _labels(planes: NDArray[Any], table: NDArray[np.bool_], kind: str) -> tuple[
     """Return one number a voxel (N, R, K), or (N, R, K, L) where labels overlap, and the planes that are drawn on."""
     numbers = (table * np.arange(1, table.shape[1] + 1)).sum(axis=1)
     lookup = numbers.astype(np.uint8 if table.shape[1] < 256 else np.uint16)
-    inside = table.any(axis=1)
-    kept = np.flatnonzero([inside[plane].any() for plane in planes])
+    inside: NDArray[np.bool_] = np.asarray(table.any(axis=1))
+    kept = np.flatnonzero([np.any(inside[plane]) for plane in planes])
     if table.sum(axis=1).max() == 1:
         return lookup[planes[kept]], kept
     if kind == "LABELMAP":

@@ -9,14 +9,16 @@ Legend: Z slices of the source (not of a volume that was resampled from it).
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
-from numpy.typing import NDArray
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
 from medimg.errors import InputError
@@ -41,8 +43,14 @@ _STUDY = (
 )
 _SERIES = ("BodyPartExamined", "Laterality")
 # What every object must hold, empty where it is not known (type 2).
-_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime")
-_EMPTY += ("AccessionNumber", "ReferringPhysicianName")
+_EMPTY = (
+    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime"),
+    *("AccessionNumber", "ReferringPhysicianName"),
+)
+_NEEDED = ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")
+# As DICOM's predecessor wrote dates and times.
+_OLD_DATE, _OLD_TIME = re.compile(r"(\d{4})\.(\d\d)\.(\d\d)"), re.compile(r"(\d\d):(\d\d):(\d\d)(\.\d+)?")
+_WRITTEN_OLD = {"StudyDate": _OLD_DATE, "PatientBirthDate": _OLD_DATE, "StudyTime": _OLD_TIME}
 _SEXES = ("", "M", "F", "O")
 
 
@@ -127,6 +135,8 @@ def read_sources(image: Volume | Picture, files: Sequence[Path]) -> Sources:
         names = (*wanted, *(f"frame {frame}" for frame in frames))
     else:
         placed = isinstance(image, Volume)
+        if isinstance(image, Volume):
+            _thicken(datasets, image.spacing_mm[0])
         slices = [SourceSlice(dataset, None, _plane(dataset, dataset) if placed else None) for dataset in datasets]
         names = wanted
     return _sources(datasets, slices, names)
@@ -146,7 +156,9 @@ def read_refused(files: Sequence[Path]) -> Sources:
             dataset = _read(path)
         except InputError:
             continue
-        if all(dataset.get(name) for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")):
+        if all(
+            dataset.get(name) for name in ("SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID")
+        ):
             datasets.append(dataset)
     series = {str(dataset.SeriesInstanceUID) for dataset in datasets[:1]}
     datasets = [dataset for dataset in datasets if str(dataset.SeriesInstanceUID) in series]
@@ -162,13 +174,19 @@ def read_refused(files: Sequence[Path]) -> Sources:
 def _read(path: Path) -> Dataset:
     try:
         with quietly():
-            return pydicom.dcmread(path, stop_before_pixels=True)
+            return pydicom.dcmread(path, stop_before_pixels=True, force=True)
     except PYDICOM_ERRORS as error:
         raise InputError("A file of the source cannot be read.", where=path, got=type(error).__name__) from error
 
 
 def _sources(datasets: Sequence[Dataset], slices: Sequence[SourceSlice], names: Sequence[str]) -> Sources:
     first = datasets[0]
+    if not all(dataset.get(name) for name in _NEEDED for dataset in datasets):
+        raise InputError(
+            "The source does not say to which study and series it belongs.",
+            expected=", ".join(_NEEDED),
+            fix="repair the files: results could not be put beside them",
+        )
     try:
         with quietly():
             carried, series = _picked(first, (*_PATIENT, *_STUDY)), _picked(first, _SERIES)
@@ -188,6 +206,14 @@ def _picked(dataset: Dataset, names: Sequence[str | int]) -> Dataset:
     for element in picked.iterall():
         # Texts are decoded here, with the character set of the source.
         _ = element.value
+    for element in list(picked):
+        known = dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else element.VR
+        if known != element.VR and "SQ" not in (known, element.VR):
+            picked.add_new(element.tag, known, element.value)
+    for name, written in _WRITTEN_OLD.items():
+        value = written.fullmatch(str(picked.get(name, "") or ""))
+        if value is not None:
+            setattr(picked, name, "".join(part for part in value.groups() if part))
     if str(picked.get("PatientSex", "") or "") not in _SEXES:
         picked.PatientSex = ""
     for name in _EMPTY:
@@ -198,13 +224,36 @@ def _picked(dataset: Dataset, names: Sequence[str | int]) -> Dataset:
 
 def _strip(dataset: Dataset) -> None:
     """Take out what identifies the patient, and what libraries stumble over where it is missing or wrong."""
-    for tag in [tag for tag in dataset.keys() if tag.is_private]:
+    for tag in [tag for tag in list(dataset.keys()) if tag.is_private]:
         del dataset[tag]
     for name in (*_PATIENT, *_STUDY):
         if name != "StudyInstanceUID" and Tag(name) in dataset:
             del dataset[Tag(name)]
     for name in _EMPTY:
         setattr(dataset, name, "")
+    # Texts know their character set already; an unknown one must not stop a result.
+    if "SpecificCharacterSet" in dataset:
+        del dataset.SpecificCharacterSet
+    for names in (("WindowWidth", "WindowCenter"), ("PixelSpacing",), ("ImagerPixelSpacing",)):
+        if names[0] in dataset and not _all_positive(dataset[names[0]].value):
+            for name in names:
+                if name in dataset:
+                    del dataset[name]
+
+
+def _thicken(datasets: Sequence[Dataset], gap_mm: float) -> None:
+    """State the distance of slices as thickness where files state none: objects made from them must."""
+    for dataset in datasets:
+        if not dataset.get("SliceThickness"):
+            dataset.SliceThickness = round(gap_mm, 6)
+
+
+def _all_positive(value: object) -> bool:
+    many = value if isinstance(value, MultiValue) else [value]
+    try:
+        return all(float(str(one)) > 0 for one in many)
+    except ValueError:
+        return False
 
 
 def _plane(where: Dataset, pixels: Dataset) -> Plane | None:
@@ -226,16 +275,10 @@ def _frame_plane(dataset: Dataset, frame: int) -> Plane | None:
         return None
 
     found = [group(name) for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")]
-    if any(one is None for one in found):
-        return None
     together = Dataset()
     for one in found:
+        if one is None:
+            return None
         together.update(one)
     together.Rows, together.Columns = dataset.Rows, dataset.Columns
     return _plane(together, together)
-
-
-def normal_positions(slices: Sequence[SourceSlice]) -> NDArray[np.float64]:
-    """Return the positions (Z,) of slices in mm along the first one's normal."""
-    planes = [one.plane for one in slices if one.plane is not None]
-    return np.asarray([plane.origin_mm @ planes[0].normal for plane in planes])

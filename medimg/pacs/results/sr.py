@@ -1,16 +1,14 @@
-"""The report of a result: DICOM SR, template TID 1500, one measurement group for each lesion, box, score or statement."""
+"""The report of a result: DICOM SR by TID 1500, a measurement group for each lesion, box, score or statement."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from highdicom import sr
-from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from medimg.inference.prediction import Box, Prediction
 from medimg.packaging.manifest import Label
@@ -31,67 +29,8 @@ from medimg.pacs.results.codes import (
 )
 from medimg.pacs.results.made import PARTIAL, RESEARCH_ONLY, Making, building
 from medimg.pacs.results.measure import Lesion
-from medimg.pacs.results.planes import Spot, on_planes
+from medimg.pacs.results.measured import MOST_LESIONS, Measured
 from medimg.pacs.results.seg import MadeSeg
-
-MOST_LESIONS = 50
-"""Components of a label that are measured, and boxes that are reported: the largest, and the most certain."""
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """What was measured of a prediction.
-
-    Attributes
-    ----------
-    lesions : dict of str to (list of Lesion, int)
-        By label: the measured components and how many there are in all.
-    places : sequence of Spot or None
-        Where the source's slices lie in the volume; None for a picture.
-    unit : str
-        Of the volume's values.
-    spacing_mm : tuple or None
-        Of a picture.
-    """
-
-    lesions: dict[str, tuple[list[Lesion], int]] = field(default_factory=dict)
-    places: Sequence[Spot] | None = None
-    unit: str = "arbitrary"
-    spacing_mm: tuple[float, ...] | None = None
-    shape: tuple[int, int] = (0, 0)
-    fullest: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def scale(self) -> str:
-        """What lengths and sizes are in: ``volume``, ``mm`` or ``pixels``."""
-        return "volume" if self.places is not None else "pixels" if self.spacing_mm is None else "mm"
-
-    def slice_of(self, index: int) -> tuple[int, tuple[int, int]]:
-        """Return the source slice nearest to a slice of the volume, and where its first pixel lies."""
-        if self.places is None:
-            return 0, (0, 0)
-        best = min(range(len(self.places)), key=lambda n: abs(self.places[n].z - index) if self.places else 0)
-        return best, (self.places[best].y, self.places[best].x)
-
-
-    def label_plane(self, labels: NDArray[Any], index: int) -> NDArray[Any]:
-        """Return the labels (R, K) on a source slice."""
-        if self.places is None:
-            return labels
-        return np.asarray(on_planes(labels, [self.places[index]], self.shape)[0])
-
-
-def box_corners(box: Box, measured: Measured, index: int) -> NDArray[np.float64] | None:
-    """Return a box's closed outline (5, 2) as (row, column) on a source slice; None where it does not cross it."""
-    dims = len(box.box) // 2
-    (y0, x0), (y1, x1) = box.box[dims - 2 : dims], box.box[2 * dims - 2 :]
-    shift = (0, 0)
-    if measured.places is not None:
-        spot = measured.places[index]
-        if not box.box[0] <= spot.z + 0.5 < box.box[3]:
-            return None
-        shift = (spot.y, spot.x)
-    return np.asarray([[y0, x0], [y0, x1], [y1, x1], [y1, x0], [y0, x0]]) - 0.5 - np.asarray(shift)
 
 
 def build_report(making: Making, prediction: Prediction, measured: Measured, seg: MadeSeg | None) -> Dataset:
@@ -139,11 +78,7 @@ def build_refusal(making: Making, reason: str) -> Dataset:
 
 def _groups(making: Making, prediction: Prediction, measured: Measured, seg: MadeSeg | None) -> list[parts.Group]:
     if prediction.kind == "segmentation":
-        return [
-            group
-            for label in prediction.task.labels
-            for group in _label_groups(making, label, measured, seg)
-        ]
+        return [group for label in prediction.task.labels for group in _label_groups(making, label, measured, seg)]
     if prediction.kind == "detection":
         return _box_groups(making, prediction, measured)
     return [_classification(making, prediction)]
@@ -155,7 +90,9 @@ def _label_groups(making: Making, label: Label, measured: Measured, seg: MadeSeg
         return [_absent(making, label)]
     groups = [_lesion_group(making, label, n, lesion, measured, seg) for n, lesion in enumerate(lesions, start=1)]
     if count > len(lesions):
-        parts.comment(groups[0], f"{count} regions of {label.name} were found; the {len(lesions)} largest are measured.")
+        parts.comment(
+            groups[0], f"{count} regions of {label.name} were found; the {len(lesions)} largest are measured."
+        )
     return groups
 
 
@@ -178,7 +115,7 @@ def _lesion_group(
     modality = making.manifest.modality
     unit = unit_of(measured.unit) if measured.scale == "volume" else None
     number = None if seg is None else seg.numbers.get(label.name)
-    shared = {
+    shared: dict[str, Any] = {
         "tracking_identifier": parts.tracking(making, f"{label.name} {n}"),
         "finding_type": type_of(label),
         "finding_category": category_of(label),
@@ -199,7 +136,7 @@ def _lesion_group(
 
 
 def _on_segment(
-    making: Making, seg: Dataset, number: int, lesion: Lesion, measured: Measured, shared: dict[str, object]
+    making: Making, seg: Dataset, number: int, lesion: Lesion, measured: Measured, shared: dict[str, Any]
 ) -> parts.Group:
     if measured.places is None:
         one = making.sources.slices[0]
@@ -291,12 +228,20 @@ def _document(making: Making, groups: Sequence[parts.Group], seg: MadeSeg | None
     evidence = parts.images_of(making.sources.slices)
     if seg is not None:
         evidence.append(seg.dataset)
+    first = evidence[0]
+    # The library knows no retired and private classes; what it copies from the first image, all classes have.
+    sop_class, first.SOPClassUID = first.SOPClassUID, SecondaryCaptureImageStorage
     report = sr.Comprehensive3DSR(
         evidence=evidence,
         content=content[0],
         is_complete=making.partial is None,
         **making.identity("sr"),
     )
+    first.SOPClassUID = sop_class
+    for item in report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence:
+        for reference in item.ReferencedSOPSequence:
+            if reference.ReferencedSOPInstanceUID == first.SOPInstanceUID:
+                reference.ReferencedSOPClassUID = sop_class
     finished = making.finish(report, "sr")
     if making.partial is not None:
         finished.CompletionFlagDescription = f"{PARTIAL}: {making.partial}"[:64]

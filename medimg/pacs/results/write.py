@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from scipy.ndimage import find_objects
 
-from medimg.errors import ConfigError, InputError, nearest
+from medimg.errors import InputError
+from medimg.inference.postprocess import membership
 from medimg.inference.prediction import Prediction
 from medimg.io.atomic import replacing
 from medimg.io.dicom.headers import PYDICOM_ERRORS, quietly
@@ -17,16 +19,15 @@ from medimg.io.image import Picture, Volume
 from medimg.packaging.manifest import PackageManifest
 from medimg.pacs.results.gsps import build_presentation
 from medimg.pacs.results.key_images import build_key_images
+from medimg.pacs.results.kinds import SEGS, check_kinds
 from medimg.pacs.results.made import Making
 from medimg.pacs.results.measure import lesions_of, picture_lesions
+from medimg.pacs.results.measured import MOST_LESIONS, Measured
 from medimg.pacs.results.parametric import build_maps
 from medimg.pacs.results.planes import spots
-from medimg.pacs.results.seg import MadeSeg, SegKind, build_seg
+from medimg.pacs.results.seg import MadeSeg, build_seg
 from medimg.pacs.results.source import Sources, read_refused, read_sources
-from medimg.pacs.results.sr import MOST_LESIONS, Measured, build_refusal, build_report
-
-KINDS = ("seg", "seg_fractional", "seg_labelmap", "sr", "sc", "gsps", "pm")
-_SEGS: dict[str, SegKind] = {"seg": "BINARY", "seg_fractional": "FRACTIONAL", "seg_labelmap": "LABELMAP"}
+from medimg.pacs.results.sr import build_refusal, build_report
 
 
 def write_results(
@@ -76,15 +77,15 @@ def write_results(
     -----
     The same source, package and answer give the same bytes: UIDs are hashes, and dates are the source's.
     """
-    _check_kinds(kinds)
-    noticed = next((one.value for one in prediction.findings if one.code == "PARTIAL_INPUT"), None)
+    check_kinds(kinds)
+    noticed = next((one.value or one.message for one in prediction.findings if one.code == "PARTIAL_INPUT"), None)
     sources = read_sources(image, source_files)
     making = Making(sources, manifest, partial or noticed, marked=partial is not None)
     measured = _measure(prediction, image, sources)
     built: dict[str, Dataset] = {}
     seg: MadeSeg | None = None
-    for kind in (kind for kind in kinds if kind in _SEGS):
-        seg = build_seg(making, prediction, measured.places, _SEGS[kind])
+    for kind in (kind for kind in kinds if kind in SEGS):
+        seg = build_seg(making, prediction, measured.places, SEGS[kind])
         if seg is not None:
             built["seg.dcm"] = seg.dataset
     if "sr" in kinds:
@@ -124,21 +125,10 @@ def write_refusal(
     return _write({"refusal.dcm": build_refusal(making, reason)}, Path(folder))
 
 
-def _check_kinds(kinds: Sequence[str]) -> None:
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ConfigError("No such kind of DICOM result.", where="dicom", got=kind, expected=nearest(kind, KINDS))
-    segs = [kind for kind in kinds if kind in _SEGS]
-    if len(segs) > 1:
-        raise ConfigError("One kind of segmentation at a time.", where="dicom", got=", ".join(segs))
-
-
 def _measure(prediction: Prediction, image: Volume | Picture, sources: Sources) -> Measured:
     names = [label.name for label in prediction.task.labels] if prediction.labels is not None else []
     if isinstance(image, Picture):
-        lesions = {
-            name: picture_lesions(prediction.mask(name), image.spacing_mm, most=MOST_LESIONS) for name in names
-        }
+        lesions = {name: picture_lesions(prediction.mask(name), image.spacing_mm, most=MOST_LESIONS) for name in names}
         return Measured(lesions, None, "arbitrary", image.spacing_mm)
     if prediction.labels is not None and prediction.labels.shape != image.shape_zyx:
         raise InputError(
@@ -147,12 +137,27 @@ def _measure(prediction: Prediction, image: Volume | Picture, sources: Sources) 
     values = image.array if image.array.ndim == 3 else image.array[0]
     affine = np.asarray(image.affine)
     lesions, fullest = {}, {}
-    for name in names:
-        mask = prediction.mask(name)
-        lesions[name] = lesions_of(mask, values, affine, most=MOST_LESIONS)
-        fullest[name] = int(np.count_nonzero(mask, axis=(1, 2)).argmax())
+    for name, (where, mask) in _parts(prediction):
+        corner = (where[0].start, where[1].start, where[2].start)
+        lesions[name] = lesions_of(mask, values[where], affine, most=MOST_LESIONS, corner=corner)
+        fullest[name] = corner[0] + int(np.count_nonzero(mask, axis=(1, 2)).argmax())
     shape = (int(sources.first.Rows), int(sources.first.Columns))
     return Measured(lesions, spots(sources.slices, affine), image.unit, image.spacing_mm, shape, fullest)
+
+
+def _parts(prediction: Prediction) -> Iterator[tuple[str, tuple[tuple[slice, ...], NDArray[np.bool_]]]]:
+    """Yield every label's name, a part of the volume that holds all of it, and the mask there."""
+    if prediction.labels is None:
+        return
+    task = prediction.task
+    if task.mode != "multiclass":
+        whole = tuple(slice(0, size) for size in prediction.labels.shape)
+        yield from ((label.name, (whole, prediction.mask(label.name))) for label in task.labels)
+        return
+    boxes = find_objects(prediction.labels, max_label=max(label.index for label in task.labels))
+    for label in task.labels:
+        where = boxes[label.index - 1] or (slice(0, 1),) * 3
+        yield label.name, (where, membership(prediction.labels[where], task, label.index))
 
 
 def _write(built: dict[str, Dataset], folder: Path) -> list[Path]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from medimg.pacs.serve.settings import ServeSettings, load
 from medimg.pacs.serve.spool import Spool
 
 LOG = logging.getLogger("medimg.serve")
-_BEAT_S = 2.0
+_BEAT_S, _LOOK_S = 1.0, 0.1
 
 
 @dataclass
@@ -67,6 +69,22 @@ def on_signals(stop: threading.Event) -> None:
         signal.signal(number, lambda *_: stop.set())
 
 
+@contextmanager
+def alone(child: Child) -> Iterator[None]:
+    """Wait until an earlier process of this name has ended, or until stopped: what it has in hand is not done twice."""
+    handle = os.open(child.spool.root / f"{child.name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while not child.stop.is_set():
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                child.stop.wait(_LOOK_S)
+        yield
+    finally:
+        os.close(handle)
+
+
 def child_main(name: str, work: Callable[[Child], None], arguments: Sequence[str] | None = None) -> int:
     """Set a child process up, run ``work`` until it is told to stop, and return the exit code.
 
@@ -85,7 +103,9 @@ def child_main(name: str, work: Callable[[Child], None], arguments: Sequence[str
     on_signals(child.stop)
     watcher = threading.Thread(target=watch, args=(child, parent), daemon=True)
     watcher.start()
-    work(child)
+    with alone(child):
+        if not child.stop.is_set():
+            work(child)
     child.stop.set()
     watcher.join()
     child.journal.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
+from medimg.pacs.serve import outbox
 from medimg.pacs.serve.child import Child, child_main
 from medimg.pacs.serve.scheduler import Scheduler
 from medimg.pacs.serve.sender import Sender
@@ -16,6 +17,7 @@ from medimg.pacs.serve.sender import Sender
 
 def run(child: Child) -> None:
     """One thread for the scheduler, one for every destination; until stopped."""
+    outbox.take_up(child.journal)
     loops: list[Callable[[threading.Event], None]] = [Scheduler(child.settings, child.journal).run]
     loops += [Sender(name, child.settings, child.journal).run for name in child.settings.destinations]
     threads = [threading.Thread(target=_guarded, args=(loop, child.stop)) for loop in loops]

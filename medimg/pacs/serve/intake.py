@@ -17,7 +17,7 @@ from typing import Literal
 from medimg.errors import InputError
 from medimg.io.dicom import tags
 from medimg.io.dicom.headers import Header, read_header
-from medimg.pacs.serve.journal import Journal, count, note, short
+from medimg.pacs.serve.journal import Journal, count, note, note_seldom, short
 from medimg.pacs.serve.settings import ReceiverSettings
 from medimg.pacs.serve.spool import Part, Spool, content_sum
 from medimg.pacs.serve.wire import data_set_offset
@@ -191,12 +191,7 @@ class Intake:
             with self.journal.change() as cursor:
                 count(cursor, f"refused_{kind}")
                 cursor.execute("UPDATE associations SET refused = refused + 1 WHERE id = ?", (association,))
-                # One finding a minute and kind is enough: a full disk refuses thousands.
-                now = time.time()
-                code = f"REFUSED_{kind.upper()}"
-                cursor.execute("SELECT 1 FROM findings WHERE code = ? AND at_s > ?", (code, now - 60.0))
-                if cursor.fetchone() is None:
-                    note(cursor, now, code, message, value=value)
+                note_seldom(cursor, time.time(), f"REFUSED_{kind.upper()}", message, value=value)
         except sqlite3.Error as error:
             LOG.error("the journal cannot be written: %s", type(error).__name__)
         return Outcome(kind)

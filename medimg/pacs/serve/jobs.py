@@ -182,6 +182,20 @@ def fail(journal: Journal, job: Job, owner: str, now_s: float, error: str, pause
             _bury(cursor, job.id, job.series_uid, now_s, error)
 
 
+def revive(journal: Journal) -> int:
+    """Queue the jobs that were given up again; return how many."""
+    with journal.change() as cursor:
+        cursor.execute("UPDATE jobs SET state = 'queued', tries = 0, not_before_s = 0 WHERE state = 'dead'")
+        return cursor.rowcount
+
+
+def take_up(journal: Journal) -> int:
+    """Queue again what a worker that is dead had in hand; return how many. Only for the one worker that there is."""
+    with journal.change() as cursor:
+        cursor.execute("UPDATE jobs SET state = 'queued', owner = NULL, lease_s = NULL WHERE state = 'running'")
+        return cursor.rowcount
+
+
 def _bury(cursor: sqlite3.Cursor, job_id: int, series_uid: str, now_s: float, error: str) -> None:
     cursor.execute(
         "UPDATE jobs SET state = 'dead', error = ?, finished_s = ?, owner = NULL WHERE id = ?", (error, now_s, job_id)

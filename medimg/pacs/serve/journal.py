@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from medimg.errors import InputError
 
-VERSION = 1
-_BUSY_S = 60.0
+VERSION = 2
+_BUSY_S, _SELDOM_S = 60.0, 60.0
 
 SCHEMA = """
 CREATE TABLE associations (
@@ -58,6 +58,12 @@ CREATE TABLE deliveries (
     not_before_s REAL NOT NULL DEFAULT 0, owner TEXT, lease_s REAL, status TEXT NOT NULL DEFAULT '',
     sent_s REAL, UNIQUE (result_id, destination));
 CREATE INDEX deliveries_state ON deliveries(destination, state, priority, id);
+CREATE TABLE notices (
+    id INTEGER PRIMARY KEY, job_id INTEGER NOT NULL, recipient TEXT NOT NULL, state TEXT NOT NULL DEFAULT 'queued',
+    tries INTEGER NOT NULL DEFAULT 0, not_before_s REAL NOT NULL DEFAULT 0, status TEXT NOT NULL DEFAULT '',
+    sent_s REAL, UNIQUE (job_id, recipient));
+CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE watched (name TEXT PRIMARY KEY, bytes INTEGER NOT NULL, changed_ns INTEGER NOT NULL);
 CREATE TABLE findings (
     id INTEGER PRIMARY KEY, at_s REAL NOT NULL, code TEXT NOT NULL, severity TEXT NOT NULL, message TEXT NOT NULL,
     series_uid TEXT, value TEXT);
@@ -121,7 +127,7 @@ class Journal:
                 raise
             cursor.execute("COMMIT")
 
-    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[sqlite3.Row]:
+    def rows(self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[sqlite3.Row]:
         """Return what a SELECT finds."""
         with self._lock:
             return self._connection.execute(statement, values).fetchall()
@@ -160,6 +166,15 @@ def note(
         "INSERT INTO findings (at_s, code, severity, message, series_uid, value) VALUES (?, ?, ?, ?, ?, ?)",
         (now_s, code, severity, message, series_uid, value),
     )
+
+
+def note_seldom(cursor: sqlite3.Cursor, now_s: float, code: str, message: str, *, value: str | None = None) -> None:
+    """Write down what may be noticed thousands of times, such as a full disk: once a minute and value."""
+    cursor.execute(
+        "SELECT 1 FROM findings WHERE code = ? AND value IS ? AND at_s > ?", (code, value, now_s - _SELDOM_S)
+    )
+    if cursor.fetchone() is None:
+        note(cursor, now_s, code, message, value=value)
 
 
 def short(uid: str) -> str:

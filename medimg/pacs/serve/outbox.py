@@ -81,6 +81,13 @@ def failed(journal: Journal, letter: Letter, owner: str, now_s: float, status: s
             note(cursor, now_s, "DEAD_LETTER", text, severity="error", value=status)
 
 
+def take_up(journal: Journal) -> int:
+    """Queue again what a courier that is dead had in hand; return how many. Only for the one courier that there is."""
+    with journal.change() as cursor:
+        cursor.execute("UPDATE deliveries SET state = 'queued', owner = NULL, lease_s = NULL WHERE state = 'sending'")
+        return cursor.rowcount
+
+
 def dead_letters(journal: Journal) -> list[dict[str, object]]:
     """Return what was given up: its file, destination, tries and last status."""
     return [dict(row) for row in journal.rows(_DEAD)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any, Literal, cast
 
 from pynetdicom import AE, AllStoragePresentationContexts, evt
@@ -16,7 +17,7 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from medimg.errors import InputError
 from medimg.pacs.serve.intake import Intake
-from medimg.pacs.serve.journal import count
+from medimg.pacs.serve.journal import count, note_seldom
 from medimg.pacs.serve.scu import without_delay
 from medimg.pacs.serve.settings import ReceiverSettings
 from medimg.pacs.serve.tls import server_context
@@ -82,6 +83,11 @@ class Receiver:
         LOG.info("receiving on %s:%d", host, port)
         return str(host), int(port)
 
+    @property
+    def listening(self) -> bool:
+        """Whether associations are taken."""
+        return self._server is not None and not self._stopping
+
     def stop(self, patience_s: float = 10.0) -> None:
         """Take no new association, wait for those that are open, then abort them."""
         if self._server is None:
@@ -92,6 +98,9 @@ class Receiver:
         while self._associations and waited < patience_s:
             done.wait(0.1)
             waited += 0.1
+        for association in list(self._associations):
+            self._ending[association] = "aborted"
+            association.abort()
         self._server.shutdown()
         self._server = None
 
@@ -124,9 +133,13 @@ class Receiver:
             self._growing[event.assoc] = 0
 
     def _rejected(self, event: Any) -> None:
-        LOG.warning("an association was rejected")
+        # An AE title names a machine, not a patient.
+        title = event.assoc.requestor.ae_title.strip()
+        LOG.warning("an association of %s was rejected", title)
         with self.intake.journal.change() as cursor:
             count(cursor, "associations_rejected")
+            text = "An association was rejected: its titles are not known here, or there are too many."
+            note_seldom(cursor, time.time(), "ASSOCIATION_REJECTED", text, value=title)
 
     def _ended(self, event: Any, outcome: Literal["released", "aborted", "lost"]) -> None:
         with self._lock:
@@ -150,6 +163,7 @@ class Receiver:
             LOG.warning("an association was aborted: its object is larger than allowed")
             with self.intake.journal.change() as cursor:
                 count(cursor, "refused_too_large")
+            self._ending[event.assoc] = "aborted"
             event.assoc.abort(block=False)
 
     def _message(self, event: Any) -> None:
@@ -159,7 +173,7 @@ class Receiver:
     def _store(self, event: Any) -> int:
         number = self._associations.get(event.assoc)
         request = event.request
-        if number is None or self._stopping:
+        if number is None:
             return 0xA700
         sop_uid = str(request.AffectedSOPInstanceUID)
         head = meta_header(

@@ -21,8 +21,8 @@ LOG = logging.getLogger("medimg.serve")
 def recover(spool: Spool, journal: Journal) -> int:
     """Bring spool and journal to one state before anything else starts.
 
-    Parts and work in progress are removed; associations that were open are ``lost``; files without a row get one;
-    jobs and deliveries that were under way are queued again.
+    Parts are removed; associations that were open are ``lost``; files without a row get one. Jobs and deliveries that
+    were under way are the worker's and the courier's to take up again.
 
     Returns
     -------
@@ -33,9 +33,6 @@ def recover(spool: Spool, journal: Journal) -> int:
     spool.clear()
     with journal.change() as cursor:
         cursor.execute("UPDATE associations SET outcome = 'lost', closed_s = ? WHERE outcome = 'open'", (now,))
-        # Without an owner: a worker of the killed service that is still about cannot touch them any more.
-        cursor.execute("UPDATE jobs SET state = 'queued', owner = NULL WHERE state = 'running'")
-        cursor.execute("UPDATE deliveries SET state = 'queued', owner = NULL WHERE state = 'sending'")
     known = {str(row["file"]) for row in journal.rows("SELECT file FROM instances")}
     found = [file for file in _files(spool.root) if file not in known]
     adopted = sum(_adopt(spool, journal, file) for file in found)

@@ -19,10 +19,10 @@ from medimg.io.listing import Entry, scan
 from medimg.io.policy import ReadPolicy
 from medimg.io.read import still
 from medimg.packaging.manifest import PackageManifest
+from medimg.pacs.results.kinds import OF_PROBABILITIES
 
 Results = Callable[[Prediction, Volume | Picture, Sequence[Path], PackageManifest, Path, Sequence[str]], list[Path]]
 Refusal = Callable[[str, Sequence[Path], PackageManifest, Path], list[Path]]
-_OF_PROBABILITIES = {"seg_fractional", "pm"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def run(
                     "The series holds more images than may be run.", got=len(choices), expected=most_images
                 )
             image = still(entry.load())
-            prediction = _predict(predictor, image, policy, partial, not _OF_PROBABILITIES.isdisjoint(kinds))
+            prediction = _predict(predictor, image, policy, partial, not OF_PROBABILITIES.isdisjoint(kinds))
         except InputError as error:
             refused.append(_sentence(error))
             files += writers.refusal(refused[-1], entry.paths, predictor.manifest, target)

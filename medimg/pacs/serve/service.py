@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from medimg.errors import InputError
+from medimg.packaging.manifest import read_manifest
+from medimg.pacs.serve import beside
 from medimg.pacs.serve.child import Child, watch
 from medimg.pacs.serve.intake import Intake
 from medimg.pacs.serve.journal import Journal, count
@@ -63,9 +65,12 @@ class Service:
         ConfigError
             The settings cannot work.
         InputError
-            The folder is in use by another service, cannot be written to, or the address is taken.
+            A package is not there, the folder is in use by another service or cannot be written to, or the address is
+            taken.
         """
         check(self.settings)
+        for route in self.settings.routes:
+            read_manifest(Path(route.package) / "package.json")
         root = Path(self.settings.root)
         self.spool = Spool(root)
         self._lock = _locked(root / "lock")
@@ -86,7 +91,10 @@ class Service:
         """Watch until ``stop`` is set, then end everything in order."""
         here = Child("receiver", self.settings, self.journal, self.spool, stop)
         threads = [threading.Thread(target=watch, args=(here, 0), daemon=True)]
-        threads += [threading.Thread(target=loop, args=(self, stop), daemon=True) for loop in self.loops]
+        threads += [
+            threading.Thread(target=loop, args=(self, stop), daemon=True)
+            for loop in (*self.loops, *beside.loops(self.settings))
+        ]
         for thread in threads:
             thread.start()
         while not stop.wait(0.2):

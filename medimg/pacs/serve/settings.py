@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from medimg.errors import ConfigError, InputError, nearest
+from medimg.errors import ConfigError, InputError
+from medimg.pacs.results.kinds import check_kinds
 from medimg.pacs.serve.tag_names import tag_of
 
 INCOMPLETE = ("hold", "partial", "refuse")
 PROTOCOLS = ("dimse", "stow")
-RESULTS = ("seg", "seg_fractional", "seg_labelmap", "sr", "sc", "gsps", "pm")
 _AE_TITLE = re.compile(r"[ -\[\]-~]{1,16}")
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 
@@ -99,6 +99,7 @@ class RouteSettings:
     derived: bool = False
     results: list[str] = field(default_factory=lambda: ["seg", "sr", "sc"])
     destinations: list[str] = field(default_factory=list)
+    notify: list[str] = field(default_factory=list)
     priority: int = 0
 
 
@@ -143,6 +144,57 @@ class WorkerSettings:
 
 
 @dataclass
+class StatusSettings:
+    """The status pages: off without ``port``. They tell no names, but they ask for no password either."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+
+
+@dataclass
+class RetentionSettings:
+    """After so many days what is finished is removed; null keeps everything. Never what is held, unsent or dead."""
+
+    days: float | None = None
+
+
+@dataclass
+class WatchSettings:
+    """Folders whose files are taken in once they have been still for ``still_s``. They are left where they are."""
+
+    folders: list[str] = field(default_factory=list)
+    still_s: float = 10.0
+    poll_s: float = 2.0
+
+
+@dataclass
+class OrthancSettings:
+    """An Orthanc whose stable series are fetched, over its REST API at ``url``.
+
+    At the first contact only what becomes stable from then on is fetched, or with ``from_start`` all that it has.
+    ``password_file`` holds the password of ``user``.
+    """
+
+    url: str | None = None
+    from_start: bool = False
+    user: str | None = None
+    password_file: str | None = None
+    ca: str | None = None
+    timeout_s: float = 30.0
+    poll_s: float = 2.0
+
+
+@dataclass
+class NoticeSettings:
+    """Who is told of flagged results: an address that takes a POST of JSON. ``token_file`` holds a bearer token."""
+
+    url: str = ""
+    ca: str | None = None
+    token_file: str | None = None
+    timeout_s: float = 10.0
+
+
+@dataclass
 class ServeSettings:
     """Everything. ``routes`` are tried in order: the first that matches a series decides."""
 
@@ -153,6 +205,11 @@ class ServeSettings:
     destinations: dict[str, DestinationSettings] = field(default_factory=dict)
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    status: StatusSettings = field(default_factory=StatusSettings)
+    retention: RetentionSettings = field(default_factory=RetentionSettings)
+    watch: WatchSettings = field(default_factory=WatchSettings)
+    orthanc: OrthancSettings = field(default_factory=OrthancSettings)
+    notices: dict[str, NoticeSettings] = field(default_factory=dict)
 
 
 _ADAPTER = TypeAdapter(ServeSettings)
@@ -185,6 +242,7 @@ def check(settings: ServeSettings) -> None:
             got="['*']",
             fix="name the AE titles of the senders, or listen on 127.0.0.1 alone",
         )
+    _check_beside(settings)
     _check_routes(settings)
     for name, one in settings.destinations.items():
         if one.protocol not in PROTOCOLS:
@@ -193,6 +251,25 @@ def check(settings: ServeSettings) -> None:
             )
         if one.protocol == "stow" and not one.url:
             raise ConfigError("STOW-RS needs an address.", where=f"destinations.{name}.url", fix="state the URL")
+
+
+def _check_beside(settings: ServeSettings) -> None:
+    for index, folder in enumerate(settings.watch.folders):
+        watched, root = Path(folder).resolve(), Path(settings.root).resolve()
+        if watched.is_relative_to(root) or root.is_relative_to(watched):
+            raise ConfigError(
+                "A watched folder and the spool lie in each other.",
+                where=f"watch.folders[{index}]",
+                fix="choose another folder, or another root=FOLDER",
+            )
+    days = settings.retention.days
+    if days is not None and days <= 0:
+        raise ConfigError("No such time.", where="retention.days", got=days, expected="a number above 0, or null")
+    for name, recipient in settings.notices.items():
+        if not recipient.url.startswith(("http://", "https://")):
+            raise ConfigError(
+                "No address.", where=f"notices.{name}.url", got=recipient.url, expected="http:// or https://"
+            )
 
 
 def _check_routes(settings: ServeSettings) -> None:
@@ -204,13 +281,11 @@ def _check_routes(settings: ServeSettings) -> None:
         if unknown:
             valid = ", ".join(sorted(settings.destinations)) or "none is configured"
             raise ConfigError("No such destination.", where=f"{where}.destinations", got=unknown[0], expected=valid)
-        for kind in route.results:
-            if kind not in RESULTS:
-                raise ConfigError(
-                    "No such kind of result.", where=f"{where}.results", got=kind, expected=nearest(kind, RESULTS)
-                )
-        if sum(kind.startswith("seg") for kind in route.results) > 1:
-            raise ConfigError("One kind of segmentation at a time.", where=f"{where}.results", got=route.results)
+        strangers = [name for name in route.notify if name not in settings.notices]
+        if strangers:
+            valid = ", ".join(sorted(settings.notices)) or "none is configured"
+            raise ConfigError("Nobody of this name.", where=f"{where}.notify", got=strangers[0], expected=valid)
+        check_kinds(route.results)
         names = {route.name for route in settings.routes[:index]}
         if route.name in names:
             raise ConfigError("Two rules share a name.", where=f"{where}.name", got=route.name)

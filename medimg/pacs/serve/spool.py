@@ -134,9 +134,12 @@ class Spool:
         part.path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Remove what a process that was killed has left half-written."""
+        """Remove what a receiver that was killed has left half-written."""
         for left in (self.root / "incoming").iterdir():
             left.unlink(missing_ok=True)
+
+    def clear_jobs(self) -> None:
+        """Remove what a worker that was killed has left."""
         for left in (self.root / "jobs").iterdir():
             shutil.rmtree(left, ignore_errors=True)
 

@@ -50,6 +50,7 @@ class Worker:
 
     def run(self, stop: threading.Event) -> None:
         """Go on until stopped; a job that is under way is finished up to its next image, then given back."""
+        self._warm()
         while not stop.is_set():
             if not self.turn(stop):
                 stop.wait(self.settings.worker.poll_s)
@@ -127,6 +128,14 @@ class Worker:
             time.monotonic() - begun,
         )  # fmt: skip
 
+    def _warm(self) -> None:
+        """Load the first packages before a study waits for them; what is wrong with one, its jobs will say."""
+        for package in list(dict.fromkeys(route.package for route in self.settings.routes))[:_PACKAGES]:
+            try:
+                self._predictor(package)
+            except (MedimgError, OSError) as error:
+                LOG.error("a package cannot be loaded: %s", type(error).__name__)
+
     def _route(self, job: Job) -> RouteSettings:
         for route in self.settings.routes:
             if route.name == job.rule:
@@ -201,6 +210,8 @@ def standard_writers() -> Writers:
 def run(child: Child, writers: Writers) -> None:
     """Work with the journal and the spool of a child process until it is stopped."""
     owner = f"worker-{os.getpid()}"
+    child.spool.clear_jobs()
+    jobs.take_up(child.journal)
     Worker(child.settings, child.journal, child.spool, writers, owner).run(child.stop)
 
 

@@ -41,7 +41,8 @@ CENTRE, AXES = (7.3, 21.4, 14.6), (8.0, 7.0, 5.5)
 def factory() -> ModuleType:
     path = Path(__file__).parents[2] / "io" / "dicom_factory.py"
     spec = importlib.util.spec_from_file_location("dicom_factory", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

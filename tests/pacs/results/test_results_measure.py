@@ -7,8 +7,10 @@ import pytest
 
 from medimg.pacs.results.measure import axes_of, lesions_of, picture_lesions
 
+UPRIGHT = np.eye(3)
 
-def ellipsoid(shape, affine, centre, half_axes, turn=np.eye(3)):
+
+def ellipsoid(shape, affine, centre, half_axes, turn=UPRIGHT):
     """Voxels whose centre lies in an ellipsoid; half axes in mm along the columns of ``turn``."""
     index = np.stack(np.meshgrid(*(np.arange(n) for n in shape), indexing="ij"), axis=-1)
     points = index @ affine[:3, :3].T + affine[:3, 3] - centre
@@ -54,7 +56,7 @@ def test_one_voxel_is_as_long_as_it_is_wide() -> None:
     mask = np.zeros((3, 4, 5), bool)
     mask[1, 2, 3] = True
     (lesion,), _ = lesions_of(mask, None, np.diag([3.0, 2.0, 1.0, 1.0])[[2, 1, 0, 3]] @ np.eye(4), most=1)
-    assert lesion.voxels == 1 and lesion.slices == (1, 2) and lesion.centre == (1.0, 2.0, 3.0)
+    assert (lesion.voxels, lesion.slices, lesion.centre) == (1, (1, 2), (1.0, 2.0, 3.0))
     assert lesion.long.length >= lesion.short.length > 0
 
 
@@ -77,7 +79,7 @@ def test_components_come_by_size_and_are_counted() -> None:
     mask[3:5, 8:16, 8:16] = True
     mask[5, 19, 19] = True
     lesions, count = lesions_of(mask, None, np.eye(4), most=2)
-    assert count == 3 and [lesion.voxels for lesion in lesions] == [128, 4]
+    assert (count, [lesion.voxels for lesion in lesions]) == (3, [128, 4])
     assert lesions_of(np.zeros_like(mask), None, np.eye(4), most=2) == ([], 0)
 
 
@@ -85,7 +87,7 @@ def test_a_picture_is_measured_in_pixels_or_millimetres() -> None:
     mask = np.zeros((30, 40), bool)
     mask[5:15, 5:25] = True
     (lesion,), count = picture_lesions(mask, None, most=3)
-    assert count == 1 and lesion.size == 200 and lesion.centre == (9.5, 14.5)
+    assert (count, lesion.size, lesion.centre) == (1, 200, (9.5, 14.5))
     assert lesion.long.length == pytest.approx(np.hypot(20, 9), abs=0.5)
     (scaled,), _ = picture_lesions(mask, (0.1, 0.1), most=3)
     assert scaled.size == pytest.approx(2.0)

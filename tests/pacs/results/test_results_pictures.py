@@ -19,7 +19,9 @@ from medimg.io.mask import read_mask
 from medimg.packaging.manifest import Label
 from medimg.pacs.results.write import write_results
 
-CLASSES = {"ES": "1.2.840.10008.5.1.4.1.1.77.1.1", "OP": "1.2.840.10008.5.1.4.1.1.77.1.5.1", "XC": "1.2.840.10008.5.1.4.1.1.77.1.4"}
+LIGHT = "1.2.840.10008.5.1.4.1.1.77.1."
+CLASSES = {"ES": f"{LIGHT}1", "OP": f"{LIGHT}5.1", "XC": f"{LIGHT}4"}
+OF_SCANNERS = ("KVP", "PatientPosition", "PositionReferenceIndicator")
 POLYP = Label(name="polyp", index=0, code="SNOMEDCT:285611007")
 
 
@@ -29,7 +31,7 @@ def picture(folder: Path, modality: str) -> tuple[Path, Picture, np.ndarray]:
     pixels = np.full((60, 80, 3), 90, np.uint8)
     pixels[mask] = (200, 120, 100)
     gone = ("FrameOfReferenceUID", "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness")
-    said = {name: value for name, value in attributes().items() if name not in ("KVP", "PatientPosition", "PositionReferenceIndicator")}
+    said = {name: value for name, value in attributes().items() if name not in OF_SCANNERS}
     ds = factory().slice_dataset(
         pixels, (0, 0, 0), modality="CT", **dict.fromkeys(gone), **said, SOPClassUID=CLASSES[modality],
         ImageType=["ORIGINAL", "PRIMARY"], SamplesPerPixel=3, PhotometricInterpretation="RGB", PlanarConfiguration=0,
@@ -39,7 +41,7 @@ def picture(folder: Path, modality: str) -> tuple[Path, Picture, np.ndarray]:
     ds.Modality = modality
     ds.AcquisitionContextSequence = Sequence([])
     ds.LossyImageCompression, ds.ContentDate, ds.ContentTime = "00", "20260102", "101112"
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.77.{len(modality)}.{ord(modality[0])}"
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.826.0.1.3680043.8.498.77.{ord(modality[0])}"
     if modality == "OP":
         ds.ImageLaterality, ds.BurnedInAnnotation, ds.NumberOfFrames = "R", "NO", 1
         ds.AnatomicRegionSequence = Sequence([Dataset()])
@@ -64,7 +66,8 @@ def test_a_region_of_a_picture(modality: str, tmp_path: Path) -> None:
     (group,) = hd.sr.srread(files[1]).content.get_planar_roi_measurement_groups()
     assert group.tracking_identifier == "polyp 1"
     overlay = pydicom.dcmread(files[2]).pixel_array
-    assert overlay.shape[1] >= 480 and overlay.shape[2] == 3
+    assert overlay.shape[1] >= 480
+    assert overlay.shape[2] == 3
 
 
 def test_boxes_scores_and_nothing(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import pydicom
 import pytest
 from scenes import LESION, LIVER, MANIFEST, Scene, attributes, dciodvfy_errors, manifest_of, predicted, scene
 
-from medimg.io.mask import read_segmentation
 from medimg.errors import ConfigError, InputError
 from medimg.inference.prediction import Box
 from medimg.io.findings import Finding
 from medimg.io.image import Volume
+from medimg.io.mask import read_segmentation
 from medimg.pacs.results.write import write_refusal, write_results
 
 
@@ -75,7 +75,8 @@ def test_another_input_or_package_has_other_uids(axial: Scene, tmp_path: Path) -
 
 
 def test_patient_and_study_are_carried_over(tmp_path: Path) -> None:
-    source = scene(tmp_path / "source", PatientName="Müller^Ä", SpecificCharacterSet="ISO_IR 100", Laterality="L")
+    knee = {"BodyPartExamined": "KNEE", "Laterality": "L"}
+    source = scene(tmp_path / "source", PatientName="Müller^Ä", SpecificCharacterSet="ISO_IR 100", **knee)
     kinds = ("seg", "sr", "sc", "gsps")
     for path in write_results(source.prediction, source.image, source.files, MANIFEST, tmp_path / "out", kinds):
         ds = pydicom.dcmread(path)
@@ -87,7 +88,10 @@ def test_patient_and_study_are_carried_over(tmp_path: Path) -> None:
         assert (ds.Manufacturer, ds.DeviceSerialNumber) == ("medimg", MANIFEST.digest)
         assert "research use only" in ds.SeriesDescription
         if path.name != "sr.dcm":
-            assert (ds.BodyPartExamined, ds.Laterality) == ("CHEST", "L")
+            assert ds.BodyPartExamined == "KNEE"
+            # A SEG says it of its frames, if at all.
+            assert ds.get("Laterality") == (None if path.name == "seg.dcm" else "L")
+        assert dciodvfy_errors(path) == []
 
 
 def test_a_lesion_is_measured_and_named(axial: Scene, tmp_path: Path) -> None:
@@ -146,6 +150,16 @@ def test_a_refusal_says_why(axial: Scene, tmp_path: Path) -> None:
         write_refusal(reason, [broken], MANIFEST, tmp_path / "none")
 
 
+def test_images_of_a_class_that_nobody_knows_are_refused_too(axial: Scene, tmp_path: Path) -> None:
+    ds = pydicom.dcmread(axial.files[0])
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.6"
+    ds.save_as(tmp_path / "old.dcm")
+    (path,) = write_refusal("It is of another modality.", [tmp_path / "old.dcm"], MANIFEST, tmp_path / "out")
+    classes = [str(e.value) for e in pydicom.dcmread(path).iterall() if e.keyword == "ReferencedSOPClassUID"]
+    assert set(classes) == {"1.2.840.10008.5.1.4.1.1.6"}
+    assert dciodvfy_errors(path) == []
+
+
 def test_partial_input_is_said_everywhere(axial: Scene, tmp_path: Path) -> None:
     said = "3 slices are missing"
     whole = write_results(axial.prediction, axial.image, axial.files, MANIFEST, tmp_path / "whole")
@@ -187,7 +201,9 @@ def test_kinds_of_segmentation_agree(axial: Scene, tmp_path: Path) -> None:
 
 
 def test_overlapping_labels_keep_their_own_segments(axial: Scene, tmp_path: Path) -> None:
-    manifest = manifest_of(LESION.model_copy(update={"index": 0}), LIVER.model_copy(update={"index": 1}), mode="multilabel")
+    manifest = manifest_of(
+        LESION.model_copy(update={"index": 0}), LIVER.model_copy(update={"index": 1}), mode="multilabel"
+    )
     nodule = axial.prediction.labels == 1
     liver = nodule.copy()
     liver[:, :20] = True
@@ -203,7 +219,10 @@ def test_overlapping_labels_keep_their_own_segments(axial: Scene, tmp_path: Path
 
 def test_boxes_become_regions_with_a_probability(axial: Scene, tmp_path: Path) -> None:
     manifest = manifest_of(LESION.model_copy(update={"index": 0}), kind="detection", mode="boxes")
-    boxes = (Box("nodule", 0.9, (4, 10, 8, 11, 32, 22), None, True), Box("nodule", 0.1, (0, 0, 0, 3, 3, 3), None, False))
+    boxes = (
+        Box("nodule", 0.9, (4, 10, 8, 11, 32, 22), None, True),
+        Box("nodule", 0.1, (0, 0, 0, 3, 3, 3), None, False),
+    )
     found = predicted(axial.image, None, manifest, boxes=boxes, scores={"nodule": 0.9})
     files = write_results(found, axial.image, axial.files, manifest, tmp_path)
     assert [path.name for path in files] == ["sr.dcm", "sc-1.dcm"]
@@ -218,10 +237,17 @@ def test_boxes_become_regions_with_a_probability(axial: Scene, tmp_path: Path) -
 
 
 def test_a_score_and_a_grade_become_measurement_and_evaluation(axial: Scene, tmp_path: Path) -> None:
-    labels = [LESION.model_copy(update={"name": name, "index": n, "code": None}) for n, name in enumerate(("low", "high"))]
+    labels = [
+        LESION.model_copy(update={"name": name, "index": n, "code": None}) for n, name in enumerate(("low", "high"))
+    ]
     manifest = manifest_of(*labels, kind="classification", mode="ordinal", positive_from=1, target="malignant")
     found = predicted(
-        axial.image, None, manifest, scores={"low": 0.2, "high": 0.8, "malignant": 0.8}, grade=1, decisions={"malignant": True}
+        axial.image,
+        None,
+        manifest,
+        scores={"low": 0.2, "high": 0.8, "malignant": 0.8},
+        grade=1,
+        decisions={"malignant": True},
     )
     (path,) = write_results(found, axial.image, axial.files, manifest, tmp_path)
     report = hd.sr.srread(path)
@@ -261,7 +287,9 @@ def test_no_message_names_the_patient(axial: Scene, tmp_path: Path, capfd, caplo
 def test_a_presentation_state_outlines_the_lesion(axial: Scene, tmp_path: Path) -> None:
     (path,) = write_results(axial.prediction, axial.image, axial.files, MANIFEST, tmp_path, ["gsps"])
     state = pydicom.dcmread(path)
-    planes = {str(uid): plane for uid, plane in zip(axial.image.source.instance_uids, axial.prediction.labels, strict=True)}
+    planes = {
+        str(uid): plane for uid, plane in zip(axial.image.source.instance_uids, axial.prediction.labels, strict=True)
+    }
     assert len(state.GraphicAnnotationSequence) == sum(bool(plane.any()) for plane in planes.values())
     for item in state.GraphicAnnotationSequence:
         (named,) = item.ReferencedImageSequence
@@ -279,7 +307,9 @@ def test_a_probability_map_holds_the_probabilities(axial: Scene, tmp_path: Path)
     files = write_results(both, axial.image, axial.files, MANIFEST, tmp_path, ["pm"])
     assert [path.name for path in files] == ["pm-1.dcm", "pm-2.dcm"]
     found = pydicom.dcmread(files[1])
-    heights = [float(f.PlanePositionSequence[0].ImagePositionPatient[2]) for f in found.PerFrameFunctionalGroupsSequence]
+    heights = [
+        float(f.PlanePositionSequence[0].ImagePositionPatient[2]) for f in found.PerFrameFunctionalGroupsSequence
+    ]
     pixels = found.pixel_array[np.argsort(heights)]
     assert np.array_equal(pixels, probabilities[1])
     assert dciodvfy_errors(files[1]) == []

@@ -20,7 +20,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, VLEndoscopicImageStorage
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 
 from medimg.io.dicom.uid import uid_from
@@ -81,6 +81,26 @@ def ct_slice(series: str, index: int, *, side: int = 24, gap_mm: float = 2.0, **
     dataset.PixelData = pixels.tobytes()
     for name, value in more.items():
         setattr(dataset, name, value)
+    return dataset
+
+
+def endoscopy(series: str, index: int, side: int = 32) -> Dataset:
+    """One endoscopic picture: grey, with a red square."""
+    dataset = ct_slice(series, index)
+    for name in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness"):
+        delattr(dataset, name)
+    for name in ("RescaleIntercept", "RescaleSlope", "FrameOfReferenceUID", "PositionReferenceIndicator"):
+        delattr(dataset, name)
+    dataset.SOPClassUID, dataset.Modality, dataset.BodyPartExamined = VLEndoscopicImageStorage, "ES", "COLON"
+    dataset.ImageType = ["ORIGINAL", "PRIMARY"]
+    dataset.AcquisitionContextSequence, dataset.LossyImageCompression = [], "00"
+    dataset.Rows = dataset.Columns = side
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
+    dataset.BitsAllocated = dataset.BitsStored = 8
+    dataset.HighBit, dataset.PixelRepresentation = 7, 0
+    pixels = np.full((side, side, 3), 60, dtype=np.uint8)
+    pixels[8 : 14 + index, 8:14] = (250, 20, 20)
+    dataset.PixelData = pixels.tobytes()
     return dataset
 
 

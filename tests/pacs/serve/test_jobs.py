@@ -54,6 +54,9 @@ def test_a_job_whose_worker_always_dies_is_given_up(bench) -> None:
     assert jobs.claim(here.journal, "w3", 1000.0, 60.0, 3) is None
     assert states(here) == ["dead"]
     assert here.one("SELECT severity FROM findings WHERE code = 'JOB_DEAD'") == "error"
+    assert jobs.revive(here.journal) == 1
+    here.worker.turn(threading.Event())
+    assert states(here) == ["done"]
 
 
 def test_a_job_that_is_given_back_has_not_been_tried(bench) -> None:

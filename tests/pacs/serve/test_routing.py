@@ -10,10 +10,8 @@ from parts import ct_series
 from pydicom.dataset import Dataset
 
 from medimg.errors import ConfigError
-from medimg.pacs.results.write import KINDS
 from medimg.pacs.serve.routing import choose
 from medimg.pacs.serve.settings import (
-    RESULTS,
     CompletenessSettings,
     DestinationSettings,
     ReceiverSettings,
@@ -98,8 +96,8 @@ def test_what_cannot_be_read_is_not_run(tmp_path: Path) -> None:
         (ServeSettings(routes=[RouteSettings("a")]), "package"),
         (ServeSettings(routes=[RouteSettings("a", "p", destinations=["nowhere"])]), "destinations"),
         (ServeSettings(routes=[RouteSettings("a", "p", body_part="(")]), "body_part"),
-        (ServeSettings(routes=[RouteSettings("a", "p", results=["segg"])]), "results"),
-        (ServeSettings(routes=[RouteSettings("a", "p", results=["seg", "seg_labelmap"])]), "results"),
+        (ServeSettings(routes=[RouteSettings("a", "p", results=["segg"])]), "dicom"),
+        (ServeSettings(routes=[RouteSettings("a", "p", results=["seg", "seg_labelmap"])]), "dicom"),
         (ServeSettings(routes=[RouteSettings("a", "p"), RouteSettings("a", "q")]), "routes[1].name"),
         (ServeSettings(routes=[RouteSettings("a", "p", tags={"NoSuchTag": "x"})]), "routes"),
         (ServeSettings(destinations={"d": DestinationSettings(protocol="ftp")}), "destinations.d.protocol"),
@@ -112,7 +110,3 @@ def test_settings_that_cannot_work_are_refused_by_their_key(settings: ServeSetti
     with pytest.raises(ConfigError) as caught:
         check(settings)
     assert key in str(caught.value.where)
-
-
-def test_the_kinds_of_results_are_those_that_can_be_written() -> None:
-    assert RESULTS == KINDS

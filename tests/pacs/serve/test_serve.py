@@ -94,6 +94,13 @@ def test_two_services_do_not_share_a_folder(serve) -> None:
         other.start()
 
 
+def test_a_package_that_is_not_there_is_said_at_the_start(serve) -> None:
+    service = serve()
+    service.settings.routes[0].package = str(service.root / "absent.medimg")
+    with pytest.raises(RuntimeError, match="no readable package"):
+        service.start()
+
+
 def test_many_senders_at_once(serve, pacs: Pacs) -> None:
     service = serve().start()
     series = [ct_series(f"many/{number}", 15) for number in range(4)]

@@ -1,4 +1,4 @@
-"""A package whose answer is known: above 500 HU is bone."""
+"""Packages whose answers are known."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from medimg.packaging.package import create
 
 
 class Bright(nn.Module):
-    """Above 500 HU is bone."""
+    """Where the first channel is above a half, there it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, dims: int, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv3d(1, 1, 1)
-        nn.init.constant_(self.convolution.weight, 40.0)
+        self.convolution = (nn.Conv2d if dims == 2 else nn.Conv3d)(channels, 1, 1)
+        nn.init.zeros_(self.convolution.weight)
+        with torch.no_grad():
+            self.convolution.weight[0, 0] = 40.0
         nn.init.constant_(self.convolution.bias, -20.0)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -28,19 +30,43 @@ class Bright(nn.Module):
 
 
 def tiny_package(folder: Path) -> Path:
-    """Write the package into a folder and return its path."""
-    network = Bright()
-    onnx_sha = export_onnx(network, (1, 1, 16, 16, 16), folder / "model.onnx", ("logits",))
+    """Write a package for CT into a folder and return its path: above 500 HU is bone."""
+    return _package(
+        folder,
+        "bright",
+        "CT",
+        "bone",
+        Preparation(
+            kind="volume",
+            channels=("ct",),
+            intensity=Intensity(rule="window", low=-1000, high=1000, mean=(0.0,), std=(1000.0,)),
+        ),
+        Tiling(mode="tiles", tile=(32, 256, 256), halo=(0, 0, 0), divisor=(1, 1, 1), bytes_per_voxel=16),
+    )
+
+
+def picture_package(folder: Path) -> Path:
+    """Write a package for endoscopy into a folder and return its path: what is red is a polyp."""
+    rgb = Intensity(rule="rgb", mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    preparation = Preparation(kind="picture", channels=("image",), intensity=rgb)
+    return _package(folder, "red", "ES", "polyp", preparation, Tiling(divisor=(1, 1), bytes_per_voxel=64))
+
+
+def _package(folder: Path, name: str, modality: str, label: str, preparation: Preparation, tiling: Tiling) -> Path:
+    dims = len(tiling.divisor)
+    channels = 1 if dims == 3 else 3
+    network = Bright(dims, channels)
+    onnx_sha = export_onnx(network, (1, channels, *(16,) * dims), folder / "model.onnx", ("logits",))
     weights_sha = save_weights(network, folder / "weights.safetensors")
-    intensity = Intensity(rule="window", low=-1000, high=1000, mean=(0.0,), std=(1000.0,))
+    labels = (Label(name=label, index=0),)
     manifest = PackageManifest(
-        name="bright",
+        name=name,
         version="1",
-        modality="CT",
+        modality=modality,
         intended_use="tests",
-        task=TaskSpec(kind="segmentation", mode="multilabel", spatial_dims=3, labels=(Label(name="bone", index=0),)),
-        preparation=Preparation(kind="volume", channels=("ct",), intensity=intensity),
-        tiling=Tiling(mode="tiles", tile=(32, 256, 256), halo=(0, 0, 0), divisor=(1, 1, 1), bytes_per_voxel=16),
+        task=TaskSpec(kind="segmentation", mode="multilabel", spatial_dims=dims, labels=labels),
+        preparation=preparation,
+        tiling=tiling,
         network=Network(name="tiny", onnx_opset=OPSET, outputs=("logits",)),
         provenance=Provenance(medimg_version="0", torch_version="0", created=datetime.now(UTC)),
         weights_sha256=weights_sha,

@@ -46,6 +46,7 @@ class Orthanc:
             "AuthenticationEnabled": False,
             "UnknownSopClassAccepted": True,
             "SyncStorageArea": False,
+            "StableAge": 1,
             "HttpsCACertificates": "",
             "Plugins": [str(PLUGIN)],
             "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
