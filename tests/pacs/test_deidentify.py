@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from phi_checker import check, leaks, outputs, present
 from phi_factory import BANNER_ROWS, SIDE, Planted, build
 

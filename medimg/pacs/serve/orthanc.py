@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -20,12 +21,12 @@ import requests
 
 from medimg.errors import InputError
 from medimg.pacs.serve.intake import Intake
-from medimg.pacs.serve.journal import count
+from medimg.pacs.serve.journal import count, note
 from medimg.pacs.serve.settings import OrthancSettings
 
 LOG = logging.getLogger("medimg.serve")
 _MARK = "orthanc_since"
-_LIMIT, _BLOCK_BYTES = 100, 1 << 20
+_LIMIT, _BLOCK_BYTES, _TRIES = 100, 1 << 20, 8
 _CALLING = "ORTHANC"
 
 
@@ -39,6 +40,7 @@ class Poller:
     def __init__(self, intake: Intake, settings: OrthancSettings) -> None:
         self.intake, self.settings = intake, settings
         self._url = str(settings.url).rstrip("/")
+        self._tries = 0
         self._session = requests.Session()
         self._session.verify = settings.ca or True
         if settings.user is not None:
@@ -70,13 +72,13 @@ class Poller:
             return True
         page = self._json(f"/changes?since={since}&limit={_LIMIT}")
         changes = page.get("Changes")
-        if not isinstance(changes, list):
+        if not isinstance(changes, list) or not all(isinstance(change, dict) for change in changes):
             raise ValueError("no list of changes")
         for change in changes:
             if stop.is_set():
                 return False
             if change.get("ChangeType") == "StableSeries":
-                self._series(str(change.get("ID")), stop)
+                self._try(str(change.get("ID")), stop)
             self._move(_number(change, "Seq"))
         last = _number(page, "Last")
         if last > since:
@@ -93,6 +95,19 @@ class Poller:
         with self.intake.journal.change() as cursor:
             cursor.execute("INSERT OR REPLACE INTO marks VALUES (?, ?)", (_MARK, number))
 
+    def _try(self, identifier: str, stop: threading.Event) -> None:
+        """Fetch a series; one that Orthanc itself cannot give must not hold up for ever what comes after it."""
+        try:
+            self._series(identifier, stop)
+        except requests.HTTPError:
+            self._tries += 1
+            if self._tries < _TRIES:
+                raise
+            with self.intake.journal.change() as cursor:
+                text = "A series was given up: Orthanc answers with an error each time."
+                note(cursor, time.time(), "ORTHANC_GIVEN_UP", text, severity="error", value=identifier)
+        self._tries = 0
+
     def _series(self, identifier: str, stop: threading.Event) -> None:
         """Fetch a series and take it in; one that is not there any more is passed over."""
         try:
@@ -103,6 +118,8 @@ class Poller:
             raise
         if self._made_here(series):
             return
+        if self.intake.full():
+            raise _Cut
         association = self.intake.open_association(_CALLING, "orthanc")
         outcome: Literal["released", "aborted"] = "aborted"
         try:

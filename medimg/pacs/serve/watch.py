@@ -96,7 +96,7 @@ class Watcher:
     def _take(self, new: dict[Path, _Look], stop: threading.Event) -> int:
         images = {path: look for path, look in new.items() if _is_dicom(path)}
         self._remember({path: look for path, look in new.items() if path not in images}, "watched_skipped")
-        if not images:
+        if not images or self.intake.full():
             return 0
         association = self.intake.open_association(_CALLING, "folder")
         outcome: Literal["released", "aborted"] = "aborted"

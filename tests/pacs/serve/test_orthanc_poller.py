@@ -27,11 +27,12 @@ GO = threading.Event()
 
 @dataclass
 class Stub:
-    """As much of Orthanc as is asked for. ``broken`` instances end in the middle; ``asked`` lists what was fetched."""
+    """As much of Orthanc as is asked for. ``broken`` instances end in the middle, ``lost`` ones are errors."""
 
     series: dict[str, list[Dataset]] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)
+    lost: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     page: int = 100
     url: str = ""
@@ -54,6 +55,8 @@ class Stub:
             return _said({"Instances": names, "MainDicomTags": {"SeriesInstanceUID": uid}})
         if words[0] == "instances":
             self.asked.append(words[1])
+            if words[1] in self.lost:
+                return 500, b"", 0
             name, index = words[1].rsplit(".", 1)
             head, (body,), _ = encoded(self.series[name][int(index)])
             whole = head + body
@@ -170,6 +173,37 @@ def test_an_instance_that_is_too_large_is_refused_and_holds_its_series(bench, st
     poller(one, stub).turn(GO)
     assert one.one("SELECT refused FROM associations") == 3
     assert one.one("SELECT COUNT(*) FROM instances") == 0
+
+
+def test_a_series_that_orthanc_cannot_give_does_not_hold_up_the_next(bench, stub: Stub) -> None:
+    one = bench()
+    stub.add("a", ct_series("study/a", 4))
+    stub.add("b", ct_series("study/b", 4))
+    stub.lost = {"a.2"}
+    looks = poller(one, stub)
+    for _ in range(7):
+        with pytest.raises(requests.HTTPError):
+            looks.turn(GO)
+    looks.turn(GO)
+    assert one.one("SELECT value FROM findings WHERE code = 'ORTHANC_GIVEN_UP'") == "a"
+    one.turn()
+    assert sorted(row["state"] for row in one.journal.rows("SELECT state FROM series")) == ["held", "routed"]
+
+
+def test_a_full_disk_leaves_series_for_later(bench, stub: Stub) -> None:
+    one, stop = bench(), threading.Event()
+    stub.add("a", ct_series("a", 4))
+    one.settings.receiver.min_free_bytes = 1 << 60
+    looks = poller(one, stub, poll_s=0.05)
+    thread = threading.Thread(target=looks.run, args=(stop,))
+    thread.start()
+    wait_for(lambda: one.one("SELECT value FROM marks") == 1, 5.0)
+    one.settings.receiver.min_free_bytes = 0
+    wait_for(lambda: one.one("SELECT value FROM marks") == 2, 10.0)
+    stop.set()
+    thread.join(5)
+    assert one.one("SELECT COUNT(*) FROM instances") == 4
+    assert one.one("SELECT COUNT(*) FROM associations") == 1
 
 
 def test_a_server_that_is_no_orthanc_is_asked_again(bench, stub: Stub) -> None:
