@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medimg.errors import ConfigError, InputError, nearest
+from medimg.errors import ConfigError, nearest
 from medimg.pipelines.compose import compose, typed
 from medimg.pipelines.config import ReportConfig
+from medimg.pipelines.settings_file import read_settings
 
 
 def report_config(overrides: Sequence[str]) -> ReportConfig:
@@ -26,7 +26,9 @@ def report_config(overrides: Sequence[str]) -> ReportConfig:
     composed = compose("report", overrides)
     path = composed["settings"]
     if path is not None:
-        composed = _over(_read(Path(str(path))), composed, overrides, str(path))
+        file = Path(str(path))
+        values = _text_keys(read_settings(file), file)
+        composed = _over(values, composed, overrides, str(path))
     config: ReportConfig = typed(composed)
     return config
 
@@ -50,20 +52,6 @@ def _over(values: dict[str, Any], composed: DictConfig, overrides: Sequence[str]
     if not isinstance(merged, DictConfig):
         raise ConfigError("the settings are no mapping", where=path)
     return merged
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        got = str(error).replace("\n", " ")
-        raise InputError(
-            "the settings cannot be read", where=path, got=got, fix="check the path and the YAML"
-        ) from error
-    if not isinstance(values, dict):
-        raise ConfigError("the settings are no mapping of keys", where=path, got=type(values).__name__)
-    named: dict[str, Any] = _text_keys(values, path)
-    return named
 
 
 def _text_keys(value: Any, where: Path) -> Any:

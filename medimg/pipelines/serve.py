@@ -11,9 +11,10 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from medimg.errors import ConfigError, InputError, MissingDependency
+from medimg.errors import ConfigError, MissingDependency
 from medimg.pacs.serve.settings import ServeSettings
 from medimg.pipelines.compose import compose, typed
+from medimg.pipelines.settings_file import read_settings
 from medimg.pipelines.steps import console
 
 
@@ -57,23 +58,10 @@ def serve_settings(overrides: Sequence[str]) -> ServeSettings:
         # Their keys are names that the operator chooses; everywhere else an unknown key is a mistake.
         OmegaConf.set_struct(merged[named], False)
     try:
-        merged = OmegaConf.merge(merged, _read(Path(path)))
+        merged = OmegaConf.merge(merged, {str(key): value for key, value in read_settings(Path(path)).items()})
         for key, value in stated.items():
             OmegaConf.update(merged, key, yaml.safe_load(value), merge=True)
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ConfigError("the settings cannot be used", where=path, got=str(error).splitlines()[0]) from error
     from_file: ServeSettings = typed(merged)
     return from_file
-
-
-def _read(path: Path) -> dict[str, object]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        got = str(error).replace("\n", " ")
-        raise InputError(
-            "the settings cannot be read", where=path, got=got, fix="check the path and the YAML"
-        ) from error
-    if not isinstance(values, dict):
-        raise ConfigError("the settings are no mapping of keys", where=path, got=type(values).__name__)
-    return {str(key): value for key, value in values.items()}
