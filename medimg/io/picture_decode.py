@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from medimg.errors import InputError, MissingDependency
 from medimg.io.memory import check_allocation
+from medimg.io.whole_pictures import refuse_cut_pictures
 
 _ORIENTATION_TAG = 274
 _BITS_TAG, _SAMPLES_TAG = 258, 277
@@ -71,6 +72,7 @@ def decode(path: Path, *, max_bytes: int | None = None) -> Decoded:
     MissingDependency
         A 16-bit colour TIFF whose compression needs the package imagecodecs.
     """
+    refuse_cut_pictures()
     try:
         with warnings.catch_warnings():
             # Whatever Pillow warns of is either refused or harmless; its text may quote the file.

@@ -8,6 +8,7 @@ import subprocess
 from importlib.resources import files
 
 from medimg.errors import MissingDependency
+from medimg.io.whole_pictures import refuse_cut_pictures
 from medimg.reports.language import LANGUAGES
 
 _CSS_VARIABLE = re.compile(r"(--[\w-]+):\s*([^;]+);")
@@ -43,6 +44,7 @@ def render_pdf(page: str, language: str = "en") -> bytes:
             fix="pip install 'medimg[pdf]' and install Pango (Debian: libpango-1.0-0 libpangoft2-1.0-0), "
             "or print report.html from a browser",
         ) from error
+    refuse_cut_pictures()
     _check_font(language)
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=["data"])
     document = weasyprint.HTML(string=_concrete(page), url_fetcher=fetcher)

@@ -153,6 +153,16 @@ def test_cut_short(tmp_path: Path, name: str) -> None:
         assert str(tmp_path / name) in str(caught.value)
 
 
+def test_cut_short_is_refused_whatever_another_library_told_pillow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:-40])
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    with pytest.raises(InputError, match="cut short"):
+        read(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("name", ["w.png", "w.tif"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3)])

@@ -35,6 +35,7 @@ from medimg.io.dicom.headers import PYDICOM_ERRORS, Header, quietly
 from medimg.io.dicom.packed import DEFLATED_FRAMES, inflate, unpack_rle_bits
 from medimg.io.dicom.partial import PARTIAL, rgb_of_partial
 from medimg.io.findings import Finding
+from medimg.io.whole_pictures import refuse_cut_pictures
 
 # Which of pydicom's plug-ins are asked, the fastest first. GDCM is asked where there is no other (gdcm.py).
 _PLUGINS = {
@@ -135,6 +136,7 @@ class Encoded:
         if not plugins:
             # GDCM ends the process where the stored bits do not fit the stream; the values are the same.
             options["bits_stored"] = 8 if header.bits_allocated == 8 else precision(frame)
+        refuse_cut_pictures()
         raised: BaseException | None = None
         for name in plugins or [_GDCM]:
             try:
