@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from medimg.errors import ConfigError, InputError, nearest
 from medimg.evaluation.canonical import digest, round_significant
 from medimg.evaluation.endpoints import METRICS, Better
+from medimg.evaluation.metrics.froc import CPM_RATES
 
 Axis = Literal["ancestry", "sex", "age_band", "site", "scanner"]
 AXES: tuple[Axis, ...] = ("ancestry", "sex", "age_band", "site", "scanner")
@@ -168,7 +169,7 @@ class Protocol(Declared):
     hd95_empty: Literal["diagonal", "exclude"] = "diagonal"
     nsd_tolerance: float = Field(default=2.0, ge=0)
     matching: Matching = Matching()
-    froc_rates: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+    froc_rates: tuple[float, ...] = CPM_RATES
     threshold_rule: Literal["youden", "sensitivity", "dice", "lesion_rate", "declared"] = "youden"
     threshold_target: float | None = None
     age_bands: tuple[int, ...] = (0, 18, 40, 65, 80)

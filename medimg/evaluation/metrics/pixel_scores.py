@@ -2,7 +2,7 @@
 
 A histogram counts the pixels of each class per score bin; bin k of B holds scores in [k/B, (k+1)/B), the last one
 also 1. Pixels of one bin are ties, so the area under the ROC curve is off by at most half the share of
-positive-negative pairs that fall into one bin (:func:`auc_error`).
+positive-negative pairs that fall into one bin.
 
 Legend: B bins, R cases or pools of them.
 """
@@ -42,25 +42,6 @@ def score_histogram(
         index, truth = index[inside], truth[inside]
     positive = np.bincount(index[truth].ravel(), minlength=bins)
     return positive, np.bincount(index.ravel(), minlength=bins) - positive
-
-
-def auc_error(positive: Floats, negative: Floats) -> float:
-    """Return how far the pooled area of one histogram (B,) can be from that of the scores themselves."""
-    pairs = float(positive.sum() * negative.sum())
-    return float(np.sum(positive * negative) / (2 * pairs)) if pairs else 0.0
-
-
-def pooled_average_precision(positive: Floats, negative: Floats) -> Floats:
-    """Return the average precision (R,) of histograms (R, B); NaN without a positive.
-
-    Precision summed over the steps of recall, without interpolation; the pixels of a bin enter together.
-    """
-    hits = np.cumsum(positive[:, ::-1], axis=1)
-    marked = hits + np.cumsum(negative[:, ::-1], axis=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.where(marked > 0, hits / marked, 0.0)
-        total = hits[:, -1]
-        return np.where(total > 0, np.sum(positive[:, ::-1] * precision, axis=1) / total, np.nan)
 
 
 def precision_recall_points(positive: Floats, negative: Floats) -> Floats:

@@ -18,7 +18,6 @@ from medimg.pacs.results.codes import (
     AREA,
     CENTER_OF_MASS,
     COMMENT,
-    FINDING,
     LONG_AXIS,
     MEAN,
     MILLILITER,
@@ -209,11 +208,6 @@ def score(name: str, value: float) -> sr.Measurement:
 def summary(value: CodedConcept) -> tuple[CodedConcept, CodedConcept]:
     """Return how the analysis went, as an evaluation."""
     return SUMMARY, value
-
-
-def presence(label: Label, value: CodedConcept) -> tuple[CodedConcept, CodedConcept]:
-    """Return whether a label was found, as an evaluation."""
-    return (FINDING if label.code else private(label.name)), value
 
 
 def images_of(slices: Sequence[SourceSlice]) -> list[Dataset]:

@@ -121,10 +121,6 @@ class Service:
                 one.process.kill()
                 one.process.wait()
 
-    def pids(self) -> dict[str, int]:
-        """Return the process numbers of the children that are alive."""
-        return {name: one.process.pid for name, one in self._started.items() if one.process.poll() is None}
-
     def _launch(self, name: str) -> subprocess.Popen[bytes]:
         words = [sys.executable, "-m", self.children[name], str(self._settings_file), str(os.getpid())]
         return subprocess.Popen(words, stdin=subprocess.DEVNULL)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
-from parts import NAME, Bench, ct_series, free_port
+from parts import NAME, Bench, ct_series, free_port, serving
 
 from medimg.errors import ConfigError
 from medimg.pacs.serve.notices import Notifier
@@ -45,14 +44,9 @@ def ward() -> Iterator[Ward]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield one
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        one.url = f"{address}/hook"
+        yield one
 
 
 def flagged(one: Bench, url: str, **more: Any) -> Notifier:

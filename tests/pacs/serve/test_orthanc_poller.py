@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from parts import Bench, Pacs, ct_series, encoded, free_port, wait_for
-from pydicom.dataset import Dataset
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "servers"))
 from orthanc import Orthanc, missing
+from parts import Bench, Pacs, ct_series, encoded, free_port, serving, wait_for
+from pydicom.dataset import Dataset
 
 from medimg.pacs.serve.orthanc import Poller
 from medimg.pacs.serve.settings import OrthancSettings
@@ -92,14 +89,9 @@ def stub() -> Iterator[Stub]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    one.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield one
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(Handler) as address:
+        one.url = address
+        yield one
 
 
 def poller(one: Bench, stub: Stub, **more: Any) -> Poller:
